@@ -1,0 +1,101 @@
+// Package diagnose is the deterministic engine: a [Snapshot] of a cluster goes in, and out comes
+// the root cause of an incident with the chain that leads from symptom to cause, every link backed
+// by evidence that [Verify] re-checks against the same snapshot.
+//
+// The package is pure. It does no I/O and reads no clock: the time is the snapshot's ObservedAt.
+// The same snapshot and incident always give the same [Result], byte for byte. Nothing in it is
+// changed after it was built, so everything may be shared between goroutines.
+//
+// # How a cause is found
+//
+// The engine asks "why?" until there is no further answer. It starts at the symptoms of the
+// incident's resource (a Deployment short of replicas, a Service without endpoints, a claim that
+// is not bound) and hands each symptom to every rule that explains symptoms of its kind. A rule
+// answers with a cause, or with a symptom of another object that stands behind this one: the Pod
+// behind the Deployment, the node behind the Pod. So chains of any length, across objects and
+// namespaces, come from short rules that know one step each.
+//
+// The first symptoms come from detectors (detect_*.go), which state what is wrong now, with
+// evidence. An error that no longer has an effect is history: it becomes a [Note] and explains
+// nothing. Ranking (rank.go) picks the explanation that accounts for the symptom and its timing;
+// the others become contributing factors, other problems, or noise.
+//
+// Rules compare objects. They never key on a name, an image, or a phrase that merely hints; text
+// from the cluster is quoted as evidence, and where a message is the only record of a fact (the
+// kubelet's "couldn't find key"), what it says is checked against the objects that are there.
+//
+// # Adding a rule
+//
+// A rule is one file, rule_<class>.go, with one method on catalogue; its scenarios are data files,
+// testdata/<class>-<case>.yaml. Nothing else needs to change.
+//
+// # Confidence
+//
+// See [Confidence]: one formula over directness, completeness, timing, competing explanations and
+// gaps.
+//
+// # Signal types
+//
+// Cause.SignalTypes holds names from this list, most specific first:
+//
+//	OOMKilled                   a container was killed at its memory limit
+//	CrashLoopBackOff            a container ends again and again
+//	ImagePullBackOff            an image cannot be pulled
+//	CreateContainerConfigError  a container's configuration names something that is not there
+//	FailedMount                 a volume cannot be mounted
+//	FailedScheduling            no node takes a Pod
+//	FailedCreate                a controller cannot create its Pods
+//	QuotaExceeded               a ResourceQuota refuses a Pod
+//	PVCPending                  a claim is not bound
+//	Unhealthy                   a probe fails
+//	ServiceNoEndpoints          a Service has no ready endpoint
+//	NodeNotReady                a node does not report
+//	ReplicasUnavailable         a workload has fewer ready Pods than it should
+//	ScaledToZero                a workload is asked to run no Pod
+//
+// # Parameters
+//
+// Cause.Parameters holds workflow parameters that evidence supports. A name is present only when
+// its value is known; which classes set it stands in brackets, "all" where every cause that has such
+// an object does.
+//
+//	NAMESPACE              namespace of the target (all but cluster-scoped targets)
+//	WORKLOAD_KIND          Deployment, StatefulSet, DaemonSet, Job, CronJob, ReplicaSet or Pod: the top of the owner chain (all with a workload)
+//	WORKLOAD_NAME          its name (all with a workload)
+//	POD_NAME               one Pod that shows the symptom (all with a Pod)
+//	CONTAINER              the container (all about one container)
+//	REPLICAS               desired replicas now, decimal [scaled-to-zero: the number to scale to; all with a workload that has replicas]
+//	MEMORY_LIMIT           suggested limit, a quantity in Mi [oom-limit]
+//	CURRENT_MEMORY_LIMIT   limit now, as written [oom-limit]
+//	PREVIOUS_MEMORY_LIMIT  limit in the previous revision, as written [oom-limit, when a rollout lowered it]
+//	REVISION               current revision of the Deployment, decimal [bad-rollout and others after a rollout]
+//	PREVIOUS_REVISION      last good revision, decimal [the same]
+//	IMAGE                  the container's image [image-*, bad-rollout]
+//	PREVIOUS_IMAGE         its image in the last good revision [image-*, bad-rollout, when it differs]
+//	IMAGE_PULL_SECRET      a pull Secret that is named and absent [image-pull-denied]
+//	CONFIG_MAP             ConfigMap that is referenced [configmap-missing, configmap-key-missing]
+//	SECRET_NAME            Secret that is referenced [secret-missing, secret-key-missing]
+//	KEY                    referenced key that is absent [configmap-key-missing, secret-key-missing]
+//	SUGGESTED_NAME         existing object whose name is nearest to the absent one [configmap-missing, secret-missing, pvc-missing, serviceaccount-missing, storageclass-missing]
+//	SUGGESTED_KEY          existing key nearest to the absent one [configmap-key-missing, secret-key-missing]
+//	NODE_NAME              the node [node-not-ready, node-cordoned; untolerated-taint and node-selector-mismatch: the node that is nearest to fitting]
+//	NODE_SELECTOR          "key=value" that no node satisfies [node-selector-mismatch]
+//	TAINT                  "key=value:Effect" that is not tolerated [untolerated-taint]
+//	RESOURCE               cpu, memory, … of which there is too little [insufficient-resources]
+//	REQUESTED              what the Pod asks for, a quantity [insufficient-resources]
+//	AVAILABLE              the most that any eligible node has free, a quantity [insufficient-resources]
+//	PVC_NAME               the claim [pvc-*, storageclass-*]
+//	STORAGE_CLASS          StorageClass that the claim names [storageclass-missing, pvc-provisioning]
+//	QUOTA_NAME             the ResourceQuota [quota-*]
+//	QUOTA_RESOURCE         resource name as in the quota, for example requests.cpu [quota-exceeded]
+//	QUOTA_HARD             its hard value, a quantity [quota-exceeded]
+//	QUOTA_USED             its used value, a quantity [quota-exceeded]
+//	QUOTA_REQUIRED         hard value that would let the refused Pods in, a quantity [quota-exceeded]
+//	SERVICE_NAME           the Service [service-*]
+//	SELECTOR               selector of the Service, "k=v,k=v" in key order [service-selector-mismatch]
+//	SUGGESTED_SELECTOR     selector that matches the workload [service-selector-mismatch]
+//	PORT                   the port that is wrong, number or name [probe-misconfigured, service-port-mismatch]
+//	SUGGESTED_PORT         the container port that is there [probe-misconfigured, service-port-mismatch]
+//	PROBE                  liveness, readiness or startup [probe-*]
+//	SERVICE_ACCOUNT        the ServiceAccount [serviceaccount-missing]
+package diagnose

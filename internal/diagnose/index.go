@@ -1,0 +1,150 @@
+package diagnose
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kubernaut.ai/kubernaut/internal/incident"
+)
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func compareRefs(a, b incident.Ref) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name),
+		cmp.Compare(a.APIVersion, b.APIVersion), cmp.Compare(a.UID, b.UID))
+}
+
+// orderObjects sorts and keeps the last of those that share kind, namespace and name.
+func orderObjects(in []*Object) []*Object {
+	last := make(map[objectKey]*Object, len(in))
+	for _, o := range in {
+		if o != nil {
+			last[keyOf(o.ref)] = o
+		}
+	}
+	out := make([]*Object, 0, len(last))
+	for _, o := range last {
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(a, b *Object) int { return compareRefs(a.ref, b.ref) })
+	return out
+}
+
+func orderEvents(in []*Object) []*Object {
+	out := orderObjects(in)
+	slices.SortStableFunc(out, func(a, b *Object) int { return lastSeen(a).Compare(lastSeen(b)) })
+	return out
+}
+
+// lastSeen is the last time of an event of either API version.
+func lastSeen(ev *Object) time.Time {
+	for _, v := range []Value{
+		ev.At("series", "lastObservedTime"), ev.At("lastTimestamp"), ev.At("deprecatedLastTimestamp"),
+		ev.At("eventTime"), ev.At("firstTimestamp"), ev.At("metadata", "creationTimestamp"),
+	} {
+		if t := v.Time(); !t.IsZero() {
+			return t
+		}
+	}
+	return time.Time{}
+}
+
+// firstSeen is the first time of an event of either API version.
+func firstSeen(ev *Object) time.Time {
+	for _, v := range []Value{ev.At("firstTimestamp"), ev.At("deprecatedFirstTimestamp"), ev.At("eventTime")} {
+		if t := v.Time(); !t.IsZero() {
+			return t
+		}
+	}
+	return lastSeen(ev)
+}
+
+// about returns the object that an event is about.
+func about(ev *Object) incident.Ref {
+	v := ev.At("involvedObject")
+	if !v.Exists() {
+		v = ev.At("regarding")
+	}
+	return incident.Ref{
+		APIVersion: v.At("apiVersion").Str(), Kind: v.At("kind").Str(),
+		Namespace: v.At("namespace").Str(), Name: v.At("name").Str(), UID: v.At("uid").Str(),
+	}
+}
+
+// eventText returns the place of an event's message.
+func eventText(ev *Object) Value {
+	if v := ev.At("message"); v.Exists() {
+		return v
+	}
+	return ev.At("note")
+}
+
+func (s *Snapshot) index() {
+	n := len(s.c.Objects)
+	s.byKey = make(map[objectKey]*Object, n)
+	s.byUID = make(map[string]*Object, n)
+	s.byKind = map[kindKey][]*Object{}
+	s.loose = make(map[objectKey]*Object, n)
+	s.children = map[objectKey][]*Object{}
+	s.events = map[objectKey][]*Object{}
+	s.eventKey = make(map[objectKey]*Object, len(s.c.Events))
+	s.onNode = map[string][]*Object{}
+	s.users = map[objectKey][]*Object{}
+	s.logs = make(map[logKey]*Log, len(s.c.Logs))
+	for _, o := range s.c.Objects {
+		s.byKey[keyOf(o.ref)] = o
+		if o.ref.UID != "" {
+			s.byUID[o.ref.UID] = o
+		}
+		key := keyOf(o.ref)
+		kk := kindKey{key.group, key.kind, key.namespace}
+		s.byKind[kk] = append(s.byKind[kk], o)
+		key.group = ""
+		if s.loose[key] == nil {
+			s.loose[key] = o
+		}
+		if owner, ok := o.Owner(); ok {
+			k := keyOf(owner)
+			s.children[k] = append(s.children[k], o)
+			if owner.Namespace != "" { // the owner may be cluster-scoped; a reference does not say
+				k.namespace = ""
+				s.children[k] = append(s.children[k], o)
+			}
+		}
+		if o.ref.Kind == "Pod" {
+			s.indexPod(o)
+		}
+	}
+	for _, ev := range s.c.Events {
+		s.eventKey[keyOf(ev.ref)] = ev
+		k := keyOf(about(ev))
+		s.events[k] = append(s.events[k], ev)
+	}
+	for i := range s.c.Logs {
+		l := &s.c.Logs[i]
+		s.logs[logKey{l.Pod.Namespace, l.Pod.Name, l.Container, l.Previous}] = l
+	}
+}
+
+func (s *Snapshot) indexPod(pod *Object) {
+	if node := pod.At("spec", "nodeName").Str(); node != "" {
+		s.onNode[node] = append(s.onNode[node], pod)
+	}
+	seen := map[objectKey]bool{}
+	for _, r := range podReferences(pod.At("spec")) {
+		k := objectKey{"", r.kind, pod.ref.Namespace, r.name.Str()}
+		if k.name != "" && !seen[k] {
+			seen[k] = true
+			s.users[k] = append(s.users[k], pod)
+		}
+	}
+}
