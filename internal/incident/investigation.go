@@ -42,6 +42,16 @@ type RecoveryAssessment struct {
 	FailureReason     string
 	StateChanged      bool
 	CurrentSignalType string
+	Strategies        []RecoveryStrategy // best first
+}
+
+// RecoveryStrategy is one way to recover.
+type RecoveryStrategy struct {
+	ActionType    string
+	Confidence    float64 // 0 to 1
+	Rationale     string
+	Risk          string // low, medium or high
+	Prerequisites []string
 }
 
 // Investigation is the answer to an Incident.
