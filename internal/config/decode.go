@@ -60,12 +60,12 @@ func (d *decoder) document(r io.Reader) {
 }
 
 func (d *decoder) syntax(err error) {
-	at, message := origin{}, strings.TrimPrefix(err.Error(), "yaml: ")
+	f := Fault{File: d.file, Message: "not valid YAML: " + strings.TrimPrefix(err.Error(), "yaml: ")}
 	if m := yamlErrorLine.FindStringSubmatch(err.Error()); m != nil {
-		at.line, _ = strconv.Atoi(m[1])
-		message = m[2]
+		// The library gives the line where the enclosing block begins.
+		f.Line, _ = strconv.Atoi(m[1])
+		f.Message = "not valid YAML at or after this line: " + m[2]
 	}
-	f := Fault{File: d.file, Line: at.line, Message: "not valid YAML: " + message}
 	d.faults = append(d.faults, f)
 }
 

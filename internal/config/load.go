@@ -119,13 +119,18 @@ func bind[C any, P pointer[C]](fs *flag.FlagSet, defaults func() C) *Flags[C] {
 
 // load builds a configuration from all sources and checks it as a whole.
 func load[C any, P pointer[C]](path string, env func(string) string, cfg C, given []givenFlag) (C, error) {
-	var none C
-	p := P(&cfg)
-	def := p.definition()
-	path, body, err := open(path, env, def)
+	path, body, err := open(path, env, P(&cfg).definition())
 	if err != nil {
+		var none C
 		return none, err
 	}
+	return parse[C, P](path, body, env, cfg, given)
+}
+
+// parse is load for a file that was read already. cfg holds the defaults.
+func parse[C any, P pointer[C]](path string, body []byte, env func(string) string, cfg C, given []givenFlag) (C, error) {
+	p := P(&cfg)
+	def := p.definition()
 	d := &decoder{
 		report:  &report{file: path, origins: map[string]origin{}},
 		root:    reflect.ValueOf(&cfg).Elem(),
@@ -142,6 +147,7 @@ func load[C any, P pointer[C]](path string, env func(string) string, cfg C, give
 	p.finish(d.report, env)
 	p.check(d.report)
 	if err := d.err(); err != nil {
+		var none C
 		return none, err
 	}
 	p.setWarnings(d.warnings)
