@@ -201,17 +201,17 @@ type CausalLink = incident.Link
 
 // Config defines model for Config.
 type Config struct {
-	DevMode     *bool   `json:"dev_mode,omitempty"`
-	Environment *string `json:"environment,omitempty"`
+	DevMode     *bool   `json:"dev_mode"`
+	Environment *string `json:"environment"`
 	LLM         struct {
 		Endpoint *string `json:"endpoint"`
 		Model    *string `json:"model"`
 		Provider *string `json:"provider"`
 	} `json:"llm"`
-	MockMode *bool `json:"mock_mode,omitempty"`
+	MockMode *bool `json:"mock_mode"`
 
 	// Settings The configuration file's content as it is in effect.
-	Settings map[string]interface{} `json:"settings,omitempty"`
+	Settings map[string]interface{} `json:"settings"`
 }
 
 // CurrentRCA defines model for CurrentRCA.
@@ -261,7 +261,7 @@ type EnrichmentResults struct {
 	KubernetesContext map[string]interface{} `json:"kubernetesContext,omitempty"`
 
 	// OwnerChain Owners of the resource, from the resource upwards.
-	OwnerChain *OwnerChain `json:"ownerChain,omitempty"`
+	OwnerChain OwnerChain `json:"ownerChain,omitempty"`
 }
 
 // Evidence One value that was read, with what is needed to read it again from the stored bundle.
@@ -344,9 +344,9 @@ type IncidentRequest struct {
 	OccurrenceCount *int    `json:"occurrence_count,omitempty"`
 
 	// OwnerChain Owners of the resource, from the resource upwards.
-	OwnerChain   *OwnerChain `json:"owner_chain,omitempty"`
-	Priority     string      `json:"priority"`
-	ReceivedTime *string     `json:"received_time,omitempty"`
+	OwnerChain   OwnerChain `json:"owner_chain,omitempty"`
+	Priority     string     `json:"priority"`
+	ReceivedTime *string    `json:"received_time,omitempty"`
 
 	// RemediationID Correlates everything that is done about one incident; the audit trail's correlation id.
 	RemediationID      string  `json:"remediation_id"`
@@ -512,7 +512,7 @@ type RecoveryRequest struct {
 	IsRecoveryAttempt *bool  `json:"is_recovery_attempt,omitempty"`
 
 	// OwnerChain Owners of the resource, from the resource upwards.
-	OwnerChain        *OwnerChain        `json:"owner_chain,omitempty"`
+	OwnerChain        OwnerChain         `json:"owner_chain,omitempty"`
 	PreviousExecution *PreviousExecution `json:"previous_execution,omitempty"`
 
 	// PreviousExecutions All executions that failed, oldest first. Without it, previous_execution stands alone.
@@ -3704,97 +3704,97 @@ func (sh *strictHandler) GetReady(w http.ResponseWriter, r *http.Request) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7F17d9u2kv8qWG7PaXIu9bCdpDfOX75u2nr7SNbJbfecOktD5EhCTQJcALSsdr2ffQ9eJEiCEuU4vd29",
-	"7T+VJTwHg5nfPDD5LUpZUTIKVIro9LdoDTgDrj9eZFCUTAJNt5dQ5ngLmfo6A5FyUkrCaHQaXUWSV3AV",
-	"oc0aKJJrQJiKDXBEBJJrLBFbIkwRYJ4T4IhxlDKaVpwDlYjDf1UgJNoQudZ9BS4A3cB2GsWRSNdQYDUj",
-	"0KqITn/WM0Uf4khuS4hOIyE5oavo/j6OLs1AF1/2F/h+DW6ezwUiWYyWjKOcrUR7ktCgkm/PlhJ4f9R3",
-	"kDKaCSQZ2mAi0QKWjAOSfEvoCuEVJrQ9fEEoKdQ25vX6CZWwAh7dq8lKzHEBsk/6b2Hbn97uVxjKMaqJ",
-	"hsQac9B/EXoLQpIVVu2n6Ez/vICc0ZVes2pjiXKKhDoKPRCmTK6BowXLtrE6K8nUsVzZr4FmJSNUxohI",
-	"db4clpWAzPR9dnw8RWf67AVS67iBUmpaY7RgFc0gQ5IUij8yRKtiAfwVWmKSVxxMB8qk7hQjwa6oZh6M",
-	"OJSgPqhjQNh18DaoOmtyX9EojuAOF2WuqPtiOU+PsjlMXuB5Onm2nMPkJX5+PJlnR+mL9MXyBB8dzY5m",
-	"8yiOiCKpYfwojiguVH/vCCbqDFqHie++A7qS6+j0eD6P1eG6v4/UUUoJXI35nz//y+R/Pvzls6jPs/dx",
-	"xEGUjArQJ/6Ws0UOhfqYMiqBSvURl2VOUn2Ks9K0+MsvQrHAb95yPuOwjE6jf501V3lmfhUzN66ecfBm",
-	"aLpCpljWEwD6AkzqGxCaxraeeXflPo7+Y2IZdGJu5O6e7ure6zXahatuZ8slpBKySxCs4imELzdb/AKp",
-	"VKyKU4mYvne0ynO8UHygZEYclZyVwCUxtMYl+RG4IIaOnZOJoxtCs+APhjMGfhAlTsO/ViQLCxhFfMKV",
-	"VP3ZTGqnaESc2Zsa5CxXPIUluYWfGL9Z5myjBm1vLGV0STKgZiFLxgsso9MoY5WiRaz41gihozgkkMyt",
-	"VLMpFsSEAk9IgVd6tC5J29uJo7sJK4iEopTb6HSJcwFqh5p1cR4mzMZuJBlDIL9x7O/UnyVEub9VNMvh",
-	"S7ICIUP6S6zx8fMXp1eRlkxKC63hDmW6vdJe6hu4NZOhhR4MEYq+xBKjd5JxvIJXSFHHqECqZOsGCyQk",
-	"4+ZK7SbdfRydY5qRDMsAh58ht3GjTtXIKaOCZMAhixvVyQELRrXAVTJXiUQhEZFqAR0uWTMBPusvGMsB",
-	"00hTHIuBayFSxj+WrySRe3jh4gBWuFCcYIaM3a7cOuut9FhCseqKTWolnKqjldPmDLwGE1KUjGu2KbES",
-	"79FNtVD3sJJTTGb1HzOlyznF+cyNpxd9jiuB8+8Ivekf7BsKSEgo0ZKzwoCfbVFKVqAnS8KFfGqVL0px",
-	"JQA9ybGQT6foJyLXrJINRxpVjNF6WyotLYjon7hr3F/FRSYUj7sGqqu6xCJ4RvYLzDneao6QWEJhVVWf",
-	"XypD7z0K6o1udQnL3jG7AfyJxp6mpvkjHqQSN6u+wM3gNilYtktAepcL6C3hjDqK7RULeV70p3QgbNQI",
-	"am35qJYlZ4oH+IjGnWOqe7rp4maNIXlcsPSmJlqfSAKkJHRlFHWWESPa33o0MIvqAwGtE1aV0QZoSXL4",
-	"XMtKBaYQFvamEIpA44pp1FtcZ2eK/qEdnBvz5fL8LKiCJSeLSu0hWeJUMoOlDrhVcAucyG34UpEVxXli",
-	"vg9euqLAfBuWob2NfAklUHXxtwE+45zxMOJSWEVJDQvGp1GAn9SVrYRvvVVlFEcZ29CwCde6+abzh+CS",
-	"pcaE3+EF5CLEre1tGGBrehFGRWBHHBNpjdWUVXmmDZEFoMxO9UqJYcLRLc4ra6qQFXXKvT5Yt88VkW9K",
-	"8T2meAVKQZm/3zOmbkaZLd5yZsZVYLvEr6lafOak3LLKNQjPi2YEClKpvAvBcmz6CeC3JIXvQawD1BxE",
-	"HDWPtdeoSbLEVS4tcotHCDNvW37/KOpeTcxXLFVmd17daaNSY8RRuMgnw4MW6dH3Qf27lH/QIK0zf9AI",
-	"/nHvJjYRkrAY5YTeAM8OJHfNgA9YZEi8vKacpGul7i5BVLkMXL6f1K0zKCfPgaMbyjbCoW5u7b7PBRIV",
-	"56yimdIMU/SDsrf0RUxxAfk5FhBrCW88UGcXZxTnW6FdFGaI/UZhWgnJikashHXPIYJ8gGQNfbKeLNsF",
-	"lDqST+MJR99/r3BuVUZ9cPP4AKQ+sNYGuRuEBBLEudKod3Kfft67e7ahwM/XmNC9ELFpGeazQXirQLYW",
-	"243xxAE7s2mjviMCUQDtnWL6R4UTtPnkIXNtylnjrw+v8UJYSBcAJTkmRe0MpUyuCV2Zv6GlOr3rTrKd",
-	"fgmnaGoEDLdq+jjKmTLEC5CcpEG1wBZKkkB2Jtt2HJYwkaSAkCI3cLnngPzqHL14OT9CGudpV571qqKr",
-	"aj4/SWsPgv4TZk+sz/e/Sw63hFXi6cw0zAkF0yaIIzRbjLYgtFNNX/hdDh5j8Qe4ZWmYRZ+w58SbT17i",
-	"yfLDby+e3X8WWqPutN9s1Y4L6+dR27G0df1bx1MvcqzBU9+BxzN6Xt9BWknIHt/ftFfaNP6nrPbb7FVf",
-	"AadVgJt9N/surnqn+3yPy2ivH6v2auxd4u0OrvwIb5gbtk+Dfc4xc8aE0a8Mlg/YAa5FoiVEaOVwR2SS",
-	"Wouu5gJC5cmxzwTHR8++ePbXkxfPvvC4YVJ/+9dBvqgDJbGF8wmWYZF0cnLyMihGbD8hoUwIzeDOuvEt",
-	"e871f/HOKE17kEFfcAFCDHFf413rOvm+rdWrc+QpeppYlY1poDdvvv+W5DlkCtV9CThTovP1Xaq1V2DX",
-	"HZbpkyCwo3qNzUZ8osdddgjx1FcGf/R9JRKTPEiXJYE8C4FD4HCKMPq3d29+cJoGEWodY3WUyoQSTo0+",
-	"UdsY1Cddkuh5Y7e00Ga+xmUg+scKMIq8hhXKZtToAdPMmpFrfAuo0HrEnE+bHl11vmR8QbIMTBir1Gt0",
-	"tFfolckzcQNZULHvcNtKVqVrEOe4EgMBlIIIofailq/+760+XWO6gszzQ9YbXio4HsYvCleNjnjoxgd7",
-	"a9WxPJ6m+wZwblBO2Nd2IPBfApYVh51mRJ9qPdazVl8YwvTcK2u9h22QPYbVTtjx0swdezTwNha6Kd9U",
-	"BaaXcEtgczkg535abxFGJXAl4IpKSJQzdvMKCZA2eAKQiWStRkq4HgoZf7bbZa33KJOJZsEojrSqSwoi",
-	"CizTdeRp+eQW5yTTGjDxblKiGxK6Stx4QsPnTdKKK+V5kZSYq8uRGHdYHLUi6wmhKaNpXglyqzpY75xa",
-	"G4eSs6xKiUZCSrF9GGGBX1iutEHRPkdiGxJNHM7dw5r7HEGLShAKQiQplrBiPOx1VDtU1BxUehlkVR2p",
-	"TjaEZmyTFIRWEsQOYOTp1hajjEBSje2rSOGcC7sAXd8b0XfJ96dRx57s0ulLQlfASz7WJb8k6lMNpsa0",
-	"FzIRAOPo4uSaRZEBg1Q7Wj4XSB2mxhcmacc4TF4hSNfMqCs/y+H5SWgukbhjh4c5tohIlG1dPKx3jg+h",
-	"DEuNCZpCkrLK2euNs2Q/j2qPRZIe6rJQip+wQZc+hxTILWTjWYJDARmxEihwzOeMc8h1agzcAt96UIUI",
-	"lDEKCC9YJW2qkGGYV4YPqoxIJDkmuQ6emIEIo4j0eeJ5N/MlsFIjpRJcksTTQiO2aDsOJmPULQaFUqtF",
-	"nZ7RJtXropRbm6VkpdxEpKyErOU6HB7bJnfs3xARN4lkOXBMh3S6F/jp2AfCuKG0evlcIDM3KisX4B+K",
-	"E+WjPIstU9f2bDJu9sWgAg5dnf4AQAfsFw3aMUU4By6tJBoIIjFeJHa+B15aM4Zb7AgfuGp+uAbr+no8",
-	"Mdy7sG0SegffpX6Qh7uXo3sVukqrreQ8YdRjyhAc6Cj/EPBrQIvJZwugliZ5yUNcPnDZxZ6h1Kcu6h7I",
-	"P3JqLawKN2uWA1oSHVZAhOpMSKUgRJ8bByYwLmHPS7VrI61MpIEBU5eGMp4+TebKSKqkOi2lUWQjZ6lz",
-	"WQ6YBpI0x0IM+sZFE+xhTBobsy01GCsmOSmIDCZZ1Vbog9LT2v7LTmaMiSUJyDXgrtOwXunYgdWesQs5",
-	"WSZSK3loetTAGv3cnVEHVXuCRx7TCpfjee1royTGjOtbcUnjoNg1et+EHBi7g3JHHXbftgyhzg7KHMpr",
-	"ZEwmhr99EbNrb5eMSe2EcbHJobEdx9WScq/6th1q4TgwsMR8BTIhNOkA2ZoGQaA9NBopQEhclEG/nbkV",
-	"LWMZAc0gO0V/f38eo4KknAmTRN++NIOxqLYnaPdZe2Y/lvpHkayJ0u3b0az+Yz3GmRliLONvMKcug2mk",
-	"0yg40k5IgRsuCjFjJ0O2OayQAm8CaH3N/X8wVfoNJytCcR7Mz+o5UPaij24Suo00HZbktc8P8+mSvtoZ",
-	"labhIAANklMJi32csRdXfySn7B1/nB12KCe1UhQ6wWL1Wy9VJW6SBtxXqCo3mBsxN0rwGILfa9xwYToc",
-	"zef7eeitjaxbcXUmBAgxlGzaTX7Rwfmkw2n7nVMmamjVe0sXDrataAZcSMaygQRQiSUkNvIQahLylbu9",
-	"1/HMcZmBNuK5E051I6SaNWXFtXlNVxVeQeLdwP1+KCueEp7ufb3ji7KHQINeCN+PMzehPJtkMTLk3O7X",
-	"2VBokfXZBy+Z9/KpH9B9+ez5F94jB5I1F057yPthtR1hRm0XB2yR17fAt0hjoO7w6EeT9GnCXsDVL8Zd",
-	"Vz9ZMy/UOsmguw7FxEcDcSNChcR06J1TieU6sPuAa0r/lgxkETWRo76vZPh5hpMIzfu6tZSlOJ3NWoE2",
-	"+0ZNzBoANnGRk93cZTWRe81RB6LscXrEae0wxFCXOo4JxursModNeCa7o3O78/DqpOmQJNr1gqYXtOOA",
-	"s60J7ibus1hXOgM++ehc6UtImWLtM08sj9MDI0STlwSvEFFYgXTcmLlg+i4TilwamMPnCa7V1ahc1R39",
-	"9z+JHNKTbcuOw5LQ+n1LwH3hXjHXngtEqPapOz/SYGZ8S789mEhjFKPjgcGIYjAC2GQYq0uXYZ6NOZNu",
-	"mHBvhz9G0K/ZbEVvqLp0I/baCwyOCOQdFij8nSN53DKK47WHheQ+IkRmWR18BDfmGjeQLziMCF2xHDW/",
-	"G91usgNixPJMv4cmXGl/99qOyBj1h0b6cgiEc0ZhtPoPrrsF9UdgfT+i2PDv2+MxrNs96cQ6IHdnxB2N",
-	"Cbb0I5P/sIDh+B6jxVU4oDi+28Njhc0RK/pWxajXHJ5LYX/jx4sXjp1rpJF5SGDtw04F+IeOTo1ya7oO",
-	"yeM89P8dY1pOvQTs+X+6QNiDQlV/hoEeKQxUgMQZlnjf+6V+GuonjimVnBSYb/VNKQqgxnwOQz+cmhTs",
-	"bQnOJbBQsEVIrlD89sER0QYbjA1rdW3M/08RM0tOcoAMcvR4Z09i7DUZDM49IBr3ZzDtwGCar6DCWnYX",
-	"sqiPuo8smms6Wj59UtUOQpIC6/AXETe+J8rcghpdrskq8LJ8YNSbagGpzBMlt/AY9D0oAUGfkSASPvrA",
-	"dz7aGsMi/uENFhzqkTTIKD1BNhiWvHxoVNJeaFu8rPvzOS4gV0v5B4U/d4U729ot5USSFOcxUiwYI8OR",
-	"McrZBjGOrIdmV87jI9XG6OmI/c7TT3lz64d9F+5tYx8V6OqJpj6U/wjQ5FOlOVEHa7wd+qWSXBOBRAl5",
-	"bjOXgirCctR5a37DT/uW6pkQY0Xf7gecQ3Kj9ahzfNEYY8fqsgHYFi7UYEqRxbx/6deIeSRZMxhrGdLB",
-	"Q0kYQ2pz12PSMdJv/APTQcnoHUtIKjZehP3PpPYmUgRfixW4/Nn0/NCHPRNxQ8oJK82sE/u60Ax7H0d9",
-	"wNKX2c0Pvpes4xUb0sR1LPLjlBwR5o3THwMqdtjuASigq4Qtjb2N7s5mutdm4ZKFEjq9kqHee1sHBcVp",
-	"Jw/VhJ2d4R3X5QE9p1OnON+SSIGInF7RK/qGAnr75t17RES/JKsZTLW21XJTVkBdv0TLcVcd1DihEabo",
-	"ulOS9Dq2sWddcvaKulqeRKAlBzhFRKJfGKHm8QCvKDVpzn5OHuNoBVK4HFYi1pC5NekiGDHCuWB1/VWu",
-	"CM9dmPyKWjlp9oNdFRdNjBUDgfAGb1GmPlEmEVgKtsvTKmr93eh1pF/kajHMXYlbr96SmUa/aUHu5pou",
-	"qMBbtACdIjxFr/Xl0j2vh0qoXl/RJy7D4OkUnaFnd3dI4K3VkF6UXRF0wxldvUKSa2WOmD0oktX2t6WE",
-	"Kcb3/O5OL9WuioPkRC9fkfGKXnuVVa+RTYNEmzVwqJ/prMgt0Cl6r+tR4gw4uvbLql6rNibCo59TFDgD",
-	"VJVNGWa3+LV+nExBk/l6ZqqDiGv05C3Xr5ihEkjCnXwao+uZeUT667Ve/PVMh6R/vUZPpIcuXKtWo+un",
-	"mtqmfgVagKaM1qRnby9Mad6cpGD9rw6lljhdw+R4Oo/iqOK5l1Ww2WymWP88ZXw1s33F7LuL89c/vHut",
-	"+zRKNPqG5QWIr9++V9Ohd/Xj1VptRkfTuenCSqC4JNFpdDKdT09sFQ4tgGe4JLPbo/pt8Exbgr8alzEz",
-	"QEYpAM1MF5nagWngXkC0ld7pz2Fo3TSZdeo833+okxv+xrLtjmLAhxUB7j4rvW+LWavyWvWIj+fzTzC9",
-	"dcEPFCMOpAtP0U9r0MWniTTJ/kjUj+9JLTEXLNt2ihf7wtIvX76rFnGo4vnHlDOOo2eGjKEeNbmbGs1x",
-	"9Ozo5LD2x8cHtn95UPvnB67/+fz4wPYnB7Z/dlD72hU7uo9vKEZfEafzG1RgCto7GWHqPawZE4Aw8lLe",
-	"JF4JjWCczf9BDe1EjPOzjhYxztn0RxUx3TyT31nE9KJ8DxExCt6YYZRoKZkQRCn7P8XMn2Lm04oZzzSx",
-	"pecc3q7tiybppK5jMSBh0rpW8QoC8uRrkLaa8Se8jnaGgUvoSvxOH4F0/nhNbd+4fqQnIOWgi5c4ctXk",
-	"sPRa18Vfhuhly8N8QnrZGQL0upDafHoMUjkxpyRZyVkKQiircBdtTE5qQ5pO3jRO16hOqdVCE4sbWzDX",
-	"WZHWBKpKXc98w2pzh+U6N61H7UubB/sJdYXLDw7Q2+SCe5uynsGpJ0Y+/SrO/BXU5rNZivmHWdoWp8sZ",
-	"Rpl2jj8er2ik46vMjS4OpcQSoi2c02Kd+/v/DQAA//8=",
+	"7D37c9s2mv8KjteZJrPUw3aSbpyfvG7a+vpIzsm2N1PnaIj8JKEmAR4AWlZ7vr/9Bi8SJEGJcpxud6f9",
+	"pbKE5/d+4ctvUcqKklGgUkSnv0VrwBlw/fEig6JkEmi6vYQyx1vI1NcZiJSTUhJGo9PoKpK8gqsIbdZA",
+	"kVwDwlRsgCMikFxjidgSYYoA85wAR4yjlNG04hyoRBz+pwIh0YbItZ4rcAHoBrbTKI5EuoYCqx2BVkV0",
+	"+rPeKfoQR3JbQnQaCckJXUX393F0aRa6+LJ/wPdrcPt8LhDJYrRkHOVsJdqbhBaVfHu2lMD7q76DlNFM",
+	"IMnQBhOJFrBkHJDkW0JXCK8woe3lC0JJoa4xr89PqIQV8OhebVZijguQfdB/C9v+9va+wkCOUQ00JNaY",
+	"g/6L0FsQkqywGj9FZ/rnBeSMrvSZ1RgLlFMkFCr0QpgyuQaOFizbxgpXkim0XNmvgWYlI1TGiEiFXw7L",
+	"SkBm5j47Pp6iM417gdQ5bqCUGtYYLVhFM8iQJIWijwzRqlgAf4WWmOQVBzOBMqknxUiwK6qJByMOJagP",
+	"Cg0IuwneBdVkDe4rGsUR3OGizBV0Xyzn6VE2h8kLPE8nz5ZzmLzEz48n8+wofZG+WJ7go6PZ0WwexRFR",
+	"IDWEH8URxYWa76FgonDQQia++w7oSq6j0+P5PFbIdX8fKVRKCVyt+d8//9vk/z785bOoT7P3ccRBlIwK",
+	"0Bh/y9kih0J9TBmVQKX6iMsyJ6nG4qw0I/7yi1Ak8Jt3nM84LKPT6N9nDSvPzK9i5tbVOw5yhoYrZIpk",
+	"PQGgGWBSc0BoGzt65vHKfRz918QS6MRw5O6ZjnXv9RntwdW0s+USUgnZJQhW8RTCzM0Wv0AqFaniVCKm",
+	"+Y5WeY4Xig6UzIijkrMSuCQG1rgkPwIXxMCxg5k4uiE0C/5gKGPgB1HiNPxrRbKwgFHAJ1xJ1Z/NpnaL",
+	"RsSZu6lFznJFU1iSW/iJ8ZtlzjZq0fbFUkaXJANqDrJkvMAyOo0yVilYxIpujRA6ikMCyXCl2k2RICYU",
+	"eEIKvNKrdUHavk4c3U1YQSQUpdxGp0ucC1A31KSL8zBgNvYiyRgA+YNj/6b+LiHI/a2iWQ5fkhUIGdJf",
+	"Yo2Pn784vYq0ZFJaaA13KNPjlfZS38Ct2Qwt9GKIUPQllhi9k4zjFbxCCjpGBVIlWzdYICEZNyy1G3T3",
+	"cXSOaUYyLAMUfobcxY06VSunjAqSAYcsblQnBywY1QJXyVwlEoVERKoDdKhkzQT4pL9gLAdMIw1xLAbY",
+	"QqSMfyxdSSL30MLFAaRwoSjBLBm7W7lz1lfpkYQi1RWb1Eo4VaiV0wYH3oAJKUrGNdmUWIn36KZaKD6s",
+	"5BSTWf3HTOlyTnE+c+vpQ5/jSuD8O0Jv+oh9QwEJCSVaclYY42dblJIV6MmScCGfWuWLUlwJQE9yLOTT",
+	"KfqJyDWrZEORRhVjtN6WSksLIvoYd4P7p7jIhKJxN0BNVUwsgjiyX2DO8VZThMQSCquq+vRSGXjvUVBv",
+	"9KhLWPbQ7BbwNxqLTQ3zR0SkEjervsDN4DYpWLZLQDrmGpCQQG8JZ9RB8UFSNs+L/tGcsbZ/1fs4UnfI",
+	"R40sOVO0wkcM7qCznum2i5szBtEauGnB0psa4OMALEBKQldG8WcZMarirQcrc/i+YaF1zKoy2gUtSQ6f",
+	"a9mrjDOEheU8QhFoO2UajbpEByoKdyGtdW5cpMvzs6Cal5wsKnWvZIlTyYy9dgDnwi1wIrdhxiUrivPE",
+	"fB9k7KLAfBuW072LfAklUCVctgEa5ZzxsFWn7CElmazBP40CtKjEQiV8D7EqozjK2IaG3cSWdDGTPwSP",
+	"LLXd+R1eQC5ClN6+hjGezSzCqAjciGMirUOcsirPtLOzAJTZrV4pUU84usV5Zd0hsqLOgKgR6+65IvJN",
+	"Kb7HFK9AKUHz93vGFFeV2eItZ2ZdZdCX+DVVh8+cJF1WuTb086JZgYJUavVCsBybeQL4LUnhexDrADQH",
+	"rZqaxtpn1CBZ4iqXlhHifQLzvnUtf34UddkV8xVLlWufV3facdUsN8r28sHwoEN68H3Q/C7kH7RIC+cP",
+	"WsFH925gEyEJi1FO6A3w7EBw1wT4gEOGxMtrykm6VurzEkSVywDz/aS4zlhSeQ4c3VC2Ec6y59a3/Fwg",
+	"UXHOKpopbTFFPyifTjNiigvIz7GAWEt9E+U6uzijON8KHQYxS+x3PNNKSFY0YiWsjw4R5AMga+CT9WTZ",
+	"LmOsI/m0feLg+58Vzq3KqBE3jw/wBgbO2ngHxgoDCeJcadk7uU9n770921Dg52tM6F4ztBkZprNBE1oZ",
+	"8lpsNw4aB+xcs436jghEAXQEjOkfle2gXTTP+tfuonUw+yY8XghrIgYMlRyTog64UibXhK7M39BSnR67",
+	"k2xn7MMpmtqSgVu1fRzlTJmhBUhO0qBaYAslSSA7k21fEUuYSFJASJEbk7wX5PzqHL14OT9C2kbU4UIb",
+	"uUVX1Xx+ktZRCv0nzJ7YuPL/lhxuCavE05kZmBMKZkzQjtBkMdpL0YE7zfC7gkgmqhCglqUhFo1hL1A4",
+	"n7zEk+WH3148u/8sdEY9ab9rrIMjNpakrmNh6+a30FMfcqxTVfPA4zlWr+8grSRkjx/T2ittmhhXVseG",
+	"9qqvQGAsQM1+KH8XVb3Tc77HZbQ3VlZHTvYe8XYHVX5ExM0t24fBvgCcwTFh9Ctjywf8ADci0RIidHK4",
+	"IzJJredXUwGh8uTYJ4Ljo2dfPPvryYtnX3jUMKm//esgXdTJmNia8wmWYZF0cnLyMihG7DwhoUwIzeDO",
+	"pgosec71f/HOTFB7kcF4cwFCDFFfE8HrBhK/rdWrCxYqeJp8mM2boDdvvv+W5Dlkyqr7EnCmROfru1Rr",
+	"r8CtOyTTB0HgRvUZm4v4QI+75BCiqa+M/dGPx0hM8iBclgTyLGQcAodThNF/vHvzg9M0iFAbfKszYSZd",
+	"cWr0ibrGoD7pgkTvG7ujhS7zNS4DGUZWgFHktVmhfEZtPWCaWTdyjW8BFVqPGPy04dFV50vGFyTLwKTK",
+	"Sn1GB3tlvTJ5Jm4gCyr2HaFhyap0DeIcV2IgSVMQIdRd1PHV/73Tp2tMV5B5sc76wktljoftF2VXjc6q",
+	"6MEHR4QVWh5P030DODdWTjhOd6DhvwQsKw473Yg+1HqkZ72+sAnTC6+s9R22QfIYVjvhwEuzd+zBwLtY",
+	"iFO+qQpML+GWwOZyQM79tN4ijErgSsAVlZAoZ+zmFRIgbYIGIBPJWq2UcL0UMjFzd8ta71EmE02CURxp",
+	"VZcURBRYpuvI0/LJLc5JpjVg4nFSogcSukrcekKbz5uklbvK8yIpMVfMkZhwWBy1svcJoSmjaV4Jcqsm",
+	"2OicOhuHkrOsSom2hJRi+zDCA7+wVGkTr32KxDbtmjg7dw9p7gsELSpBKAiRpFjCivFw1FHdUEFzUOll",
+	"kFV1NjzZEJqxTVIQWkkQOwwjT7e2CGWEJdX4vgoULriwy6DrRyP6If7+NgrtyS6dviR0BbzkY8P5S6I+",
+	"1cbUmPFCJgJgHFycXLNWZMAh1YGWzwVSyNT2hSkMMgGTVwjSNTPqyq+keH4S2kskDu3wsMAWEYnyrYuH",
+	"zc7xIZBhqXFBU0hSVjl/vQmW7KdRHbFI0kNDFkrxEzYY0ueQArmFbDxJcCggI1YCBdB8zjiHXJffwC3w",
+	"rWeqEIEyRgHhBaukLUcyBPPK0EGVEYkkxyTXCRWzEGEUkT5NPO9W1wROaqRUgkuSeFpoxBXtxMGCj3rE",
+	"oFBqjahLQNqgel2UcmsroayUm4iUlZC1QofDa9sCkv0XIuImkSwHjumQTvcSPx3/QJgwlFYvnwtk9kZl",
+	"5YoIhvJE+ajIYsvVtTObqp59OahAQFeXWADQAf9FG+2YIpwDl1YSDSSRGC8Su98Dmdas4Q47Igauhh+u",
+	"wbqxHk8M9xi2DUIP8V3oB2m4yxxdVugqrbaS84RRjyhD5kBH+YcMv8ZoMTVzAaulKZDyLC7fcNlFnqHy",
+	"qq7VPZBgdmotrAo3a5YDWhKdVkCE6mpLpSBEnxoHNjAhYS9KtesirWqngQVTV+oyHj5NdcxIqKS69KVR",
+	"ZCN3qetlDtgGkjTHQgzGxkWT7GFMGh+zLTUYKyY5KYgMFnLVXuiDijPa8ctO9Y3JJQnItcFdl3q90rkD",
+	"qz1jl3KyRKRO8tASrKEiFC+5MQpRdSR4JJpWuBxPa18bJTFmXd+LS5oAxa7V+y7kwNodK3cUsvu+Zcjq",
+	"HFe4oog1MfTti5hdd7tkTOogjMtNDhfFGIqrJeVe9W0n1MJxYGGJ+QpkQmjSMWRrGBxSHKWsVSFxUQbj",
+	"doYrWs4yAppBdor+/v48RgVJOROmUL/NNIO5qHYkaDeuPbcfS/2jSNZE6fbtaFL/sV7jzCwxlvA3mFNX",
+	"1TQyaDSmGqltUuCGikLE2KnCbZAVUuBNAq2vuf8Jy7HfcLIiFOfB+qxeAGWv9dEtdLeZpsOKvPbFYT5d",
+	"0Ve7atMMHDRAg+BUwmIfZey1qz+SUvauP84PO5SSWiUKnWSx+q1XqhI3RQPuK1SVG8yNmBsleAzA77Xd",
+	"cGEmHM3ne2jID4aLG1JOWGnCzhObNzGz7uPorU3AW6l2JgQIMVTj2q2R0Tn8pEOQ+2NYJrlorYCWyhwc",
+	"W9EMuJCMZeFwuS5WSmyCIjQkFFJ3d6/TnuMKCG1idKfV1U2kagqWFddeOF1VeAWJx6j7w1VWiiU83fuQ",
+	"yJd4D7Egepl+Px3dZPxsLcbIzHR7XudCoUPWuA/yovcIq5/3ffns+RfeewuSNXypA+n97NuObKR2nwMu",
+	"y+tb4FukTaXu8uhHUxtqsmPA1S8mqle/njOP5To1o7uQYtKogfQSoUJiOvTkqsRyHbh9IIKlf0sGio2a",
+	"BFM/pDL8UsRJhOap31rKUpzOZq18nH0uJ2aNnTZxCZbd1GUVlntYUuerLDo94LRuGCKoS53uBOOcdonD",
+	"1kWT3Um83eV6dW11SBLteszTy+1xwNnW5IAT91msK108n3x0SfUlpEyR9pknlsfpgRGiyauVV4ZTWIF0",
+	"op25YJqXCUWuWsyZ8Qmu1dWoktYd8/e/zhzSk20HkMOS0PqpTSDK4R5U1wEORKgOvbtw02ABfUu/PRhI",
+	"YxSjo4HBxGMwUdgUIiumyzDPxuCkm03cO+GPkRtsLlvRG6qYbsRde/nDEfm+w/KJv3PCj1tCcbT2sMzd",
+	"R2TSLKmDb8GNYePG5AsuI0IslqPmd6PbTRFBjFie6afZhCvt7x7+ERmj/tJIM4dAOGcURqv/4LlbHsF8",
+	"v1vpJx4b+n17PIZ0u5hObJxyd+Hc0ZicTD+B+Q/LK46fMVpchfOO46c9PKXYoFjBtypGPfrwIg/7Bz9e",
+	"WnHsXiOdzEPybx92KsA/dBJrVPTTTUgep+fA75j6cupl/BPSf9182YMyWn9mix4pW1SAxBmWeN8zp1FP",
+	"ox8z9VRyUmC+1ZxSFECN+xw2/XBqKrW3JbiQwEKZLUJyZcVvH5w4bWyDsdmvro/5r5RYs+AkB8ggB493",
+	"FhNj2WQwh/eApN2fObcDc26+ggpr2V2WRY3qvmXRsOlo+fRJVTsISQqss2RE3PiRKMMFtXW5JqvAA/SB",
+	"VW+qBaQyT5TcwmOs70EJCBpHgkj4aITvfNs1hkR85A32PuqBNEgoPUE2mL28fGjy0jK07aPW/fkcF5Cr",
+	"o/yDsqS7sqJt7ZZyIkmK8xgpEoyRocgY5WyDGEc2QrOrNPKRWmj0dMT+4Omn5Nz6/d+FewLZtwp0I0fT",
+	"qsp/K2jKrtKcKMSaaId+0CTXRCBRQp7bAqegirAUdd7a39DTvqN6LsRY0bf7neeQ3Gi9/Rzfb8b4sbq7",
+	"ALY9FLUxpcBinsmMbC9zuKwZzLUM6eChWo0htbnrzekY6Tf+HeqgZPTQEpKKTRRh/2uqvfUWwUdlBS5/",
+	"NjM/9M2ePcn0vsHSl9nND36UrBMVG9LEdS7y45QcEeYp1B/DVOyQ3QOsgK4StjD2Lrq76Oleu4VLFqr7",
+	"9LqXes9ynSkoTjvlqibt7BzvuO5U6AWdOn0Cl0QKROT0il7RNxTQ2zfv3iMi+t1hzWJqtG3cm7IC6jYn",
+	"Wo67RqUmCI0wRded7qjXsc096+63V9S1FSUCLTnAKSIS/cIINW8MeEWpqYb2S/cYRyuQwpW6ErGGzJ1J",
+	"98qIEc4Fq1vBcgV47tLkV9TKSXMf7Jq9aGCsGAiEN3iLMvWJMonAQrDdKVdB6+9GryP9cFeLYe667Xpt",
+	"mcw2+ukLcpxrpqACb9ECdCXxFL3WzKVnXg91c72+ok9chcHTKTpDz+7ukMBbqyG9LLsC6IYzunqFJNfK",
+	"HDGLKJLV/reFhOkL+PzuTh/VnoqD5EQfX4Hxil57TV6vka2WRJs1cKhf86zILdApeq9bY+IMOLr2O7xe",
+	"qzEmw6NfXRQ4A1SVTUdod/i1fsNMQYP5emaaiIhr9OQt14+doRJIwp18GqPrmXlr+uu1Pvz1TKekf71G",
+	"T6RnXbhRrUHXTzW0TZsLtAANGa1Jz95emC7BOUnBxl+dlVridA2T4+k8iqOK515VwWazmWL985Tx1czO",
+	"FbPvLs5f//DutZ7TKNHoG5YXIL5++15th97Vb1xrtRkdTedmCiuB4pJEp9HJdD49sc06tACe4ZLMbo/q",
+	"J8Qz7Qn+akLGzBgySgFoYrrI1A3MAPdQoq30Tn8Om9bNkFmn5fT9h7q44W8s2+7oS3xYP+Lu69P7tpi1",
+	"Kq/VGvl4Pv8E29sQ/EBf5EBV8RT9tAbdB5tI8yYAifqNPqkl5oJl204fZV9Y+p3Ud7VFDjVf/5jOynH0",
+	"zIAxNKMGd9MuOo6eHZ0cNv74+MDxLw8a//zA8z+fHx84/uTA8c8OGl+HYkfP8R3F6CvidH5jFZje+k5G",
+	"mLYQa8YEIIy8kjeJV0JbMM7n/6CWdiLGxVlHixgXbPqjiphuncnvLGJ6Wb6HiBhl3phllGgpmRBEKfs/",
+	"xcyfYubTihnPNbEd6py9XfsXTdFJ3e5iQMKkddvkFQTkydcgbWPlT8iOdocBJnTdgaePADp/vaYtcFy/",
+	"5ROQctA9Thy4anBYeK3rHjFD8LJdZD4hvOwOAXhdSO0+PQaonJhTkqzkLAUhlFe4CzamJrUBTaduGqdr",
+	"VJfUaqGJxY3tq+u8SOsCVaVurb5htbvDcl2b1oP2pa2D/YS6wtUHB+BtasG9S9nI4NQTI5/+FGf+CWr3",
+	"2RzF/BsxbY/T1QyjTAfHH49WtKXjq8yN7iGlxBKiLTunRTr39/8fAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
