@@ -66,7 +66,7 @@ type Workflow struct {
 	UpdatedBy string
 }
 
-// WorkflowLabels are the mandatory labels. Every one but SignalType and Severity may be Wildcard.
+// WorkflowLabels are the mandatory labels. Every one but SignalType may be Wildcard.
 type WorkflowLabels struct {
 	SignalType  string
 	Severity    string
