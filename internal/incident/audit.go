@@ -45,6 +45,9 @@ type StoredEvent struct {
 	PrevHash string // lower-case hex; empty for Sequence 1
 	Hash     string
 	StoredAt time.Time
+	// ParentAt is the timestamp of the parent event, zero when there is none or it is not stored.
+	// Queries fill it; it is not part of the chain.
+	ParentAt time.Time
 }
 
 // ChainReport is the result of checking one hash chain.
