@@ -58,10 +58,7 @@ func (c *Client) deliver(ctx context.Context) {
 
 // fill waits until there is a batch. It returns false when there will be none.
 func (d *delivery) fill(ctx context.Context) bool {
-	for len(d.batch) == 0 {
-		if ctx.Err() != nil {
-			return false
-		}
+	for len(d.batch) == 0 && ctx.Err() == nil {
 		if len(d.items) == 0 && !d.await(ctx) {
 			return false
 		}
@@ -78,7 +75,7 @@ func (d *delivery) fill(ctx context.Context) bool {
 		}
 		d.decode(ctx)
 	}
-	return true
+	return ctx.Err() == nil
 }
 
 // await waits for undelivered events, and then for company, unless somebody waits for them.

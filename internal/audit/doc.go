@@ -14,7 +14,8 @@
 //     exactly once in the store. A caller that does not know whether an event was recorded, because
 //     it crashed or because Record failed, records it again with the same id; New gives ids that
 //     stay the same.
-//   - Order. Events reach the sink in the order in which Record returned.
+//   - Order. When Record returned for one event before it was called for another, the one reaches the
+//     sink before the other.
 //   - No blockade. An event that the sink refuses for its content (KindInvalid, KindTooLarge,
 //     KindConflict) is found by bisection, written durably with the reason to rejected.jsonl beside
 //     the spool, counted, and logged; the others of its batch are delivered. Every other failure
