@@ -10,7 +10,7 @@ const (
 	// ConditionAnalysisComplete is True when the analysis came to a decision, or to the finding that
 	// there is nothing to decide.
 	ConditionAnalysisComplete = "AnalysisComplete"
-	// ConditionWorkflowResolved is True when a workflow was chosen that may run.
+	// ConditionWorkflowResolved is True when a workflow was chosen and nothing found speaks against it.
 	ConditionWorkflowResolved = "WorkflowResolved"
 	// ConditionApprovalRequired is True when a person must approve the chosen workflow.
 	ConditionApprovalRequired = "ApprovalRequired"

@@ -228,7 +228,8 @@ type CausalLink struct {
 	Subject ObjectRef `json:"subject"`
 	// +kubebuilder:validation:MaxLength=1024
 	Statement string `json:"statement"`
-	// Evidence holds ids of Evidence items. A link without any is a hypothesis.
+	// Evidence holds ids of Evidence items, in the status or, where a long list was cut, in the bundle
+	// only. A link without any is a hypothesis.
 	// +optional
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=64
@@ -373,7 +374,7 @@ type Bundle struct {
 }
 
 // AuditState says where audit events are.
-// +kubebuilder:validation:Enum=Recorded;Spooled
+// +kubebuilder:validation:Enum=Recorded;Spooled;Incomplete
 type AuditState string
 
 const (
@@ -383,4 +384,7 @@ const (
 	// AuditSpooled means that Data Storage could not be reached in time. The events are durable in
 	// the controller's spool and are delivered when it can be reached again.
 	AuditSpooled AuditState = "Spooled"
+	// AuditIncomplete means that Data Storage refused an event of this remediation. It is kept in the
+	// controller's spool directory, in rejected.jsonl.
+	AuditIncomplete AuditState = "Incomplete"
 )

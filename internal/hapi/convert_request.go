@@ -67,6 +67,7 @@ func enrich(in *incident.Incident, e *wire.EnrichmentResults, chain wire.OwnerCh
 			chain = e.OwnerChain
 		}
 		in.CustomLabels = e.CustomLabels
+		in.KubernetesContext = e.KubernetesContext
 		if d := e.DetectedLabels; d != nil {
 			in.DetectedLabels = incident.DetectedLabels{
 				GitOpsManaged: value(d.GitOpsManaged), GitOpsTool: value(d.GitOpsTool), PDBProtected: value(d.PDBProtected),
@@ -157,7 +158,7 @@ func enrichment(in incident.Incident) *wire.EnrichmentResults {
 	for _, f := range d.FailedDetections {
 		labels.FailedDetections = append(labels.FailedDetections, wire.DetectedLabelsFailedDetections(f))
 	}
-	e := &wire.EnrichmentResults{DetectedLabels: labels, CustomLabels: in.CustomLabels}
+	e := &wire.EnrichmentResults{KubernetesContext: in.KubernetesContext, DetectedLabels: labels, CustomLabels: in.CustomLabels}
 	if len(in.OwnerChain) > 0 {
 		chain := make(wire.OwnerChain, len(in.OwnerChain))
 		for i, o := range in.OwnerChain {
@@ -226,4 +227,3 @@ func valueOr[T any](p *T, absent T) T {
 	}
 	return *p
 }
-

@@ -71,6 +71,9 @@ type Incident struct {
 	DetectedLabels DetectedLabels
 	CustomLabels   map[string][]string
 	OwnerChain     []Ref // from the resource upwards
+	// KubernetesContext is what the caller knows of the resource's surroundings, as a decoded JSON
+	// object; nil when it said nothing. It is hearsay: what is observed takes precedence.
+	KubernetesContext map[string]any
 
 	// Recovery is nil for a first analysis.
 	Recovery *Recovery

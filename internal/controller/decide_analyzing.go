@@ -1,0 +1,59 @@
+package controller
+
+import (
+	"fmt"
+
+	"kubernaut.ai/kubernaut/api/v1alpha1"
+)
+
+// analyzing turns the policy's verdict into the end of the analysis.
+func (s Settings) analyzing(f facts) step {
+	next := begin(f)
+	workflow := next.SelectedWorkflow
+	switch {
+	case workflow == nil:
+		finish(next, f, v1alpha1.PhaseFailed, v1alpha1.ReasonNoWorkflowSelected, "",
+			"The investigation named no workflow, and is not sure enough that nothing is wrong.")
+		conclude(next, f, unresolved)
+		return step{status: next}
+	case f.verdict.err != nil:
+		finish(next, f, v1alpha1.PhaseFailed, v1alpha1.ReasonRegoEvaluationError, v1alpha1.SubReasonPolicyEvaluationFailed,
+			fmt.Sprintf("The approval policy gave no answer: %v.", f.verdict.err))
+		conclude(next, f, conclusion{
+			investigation: v1alpha1.ReasonInvestigationSucceeded,
+			analysis:      v1alpha1.ReasonAnalysisFailed,
+			workflow:      v1alpha1.ReasonWorkflowSelected,
+			approval:      v1alpha1.ReasonNothingToApprove,
+		})
+		return step{status: next}
+	}
+
+	d := f.verdict.decision
+	next.ApprovalRequired = d.ApprovalRequired
+	next.ApprovalReason = text(d.Reason, maxMessage)
+	next.DegradedMode = d.Degraded
+	next.Policy = &v1alpha1.Policy{
+		Name:  text(d.PolicyName, maxName),
+		Hash:  text(d.PolicyHash, maxHash),
+		Rules: texts(d.Rules, maxLines, maxName),
+	}
+	approval := v1alpha1.ReasonAutoApproved
+	message := fmt.Sprintf("Workflow %s, confidence %.2f, may run without approval: %s", workflow.WorkflowID, workflow.Confidence, d.Reason)
+	if d.ApprovalRequired {
+		next.ApprovalContext = approvalContext(next, d)
+		approval = v1alpha1.ReasonPolicyRequiresApproval
+		if d.Degraded {
+			approval = v1alpha1.ReasonPolicyDegraded
+		}
+		message = fmt.Sprintf("Workflow %s, confidence %.2f, waits for approval: %s", workflow.WorkflowID, workflow.Confidence, d.Reason)
+	}
+	finish(next, f, v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", message)
+	conclude(next, f, conclusion{
+		investigation: v1alpha1.ReasonInvestigationSucceeded,
+		analysis:      v1alpha1.ReasonAnalysisSucceeded,
+		workflow:      v1alpha1.ReasonWorkflowSelected,
+		approval:      approval,
+	})
+	fit(next)
+	return step{status: next}
+}
