@@ -6,6 +6,7 @@ import "kubernaut.ai/kubernaut/internal/incident"
 // incident.LabelCauses.
 const (
 	ClassOOMLimit              incident.CauseClass = "oom-limit"                 // killed at the container's own memory limit
+	ClassOOMNode               incident.CauseClass = "oom-node"                  // has no limit; killed when its node ran out of memory
 	ClassBadRollout            incident.CauseClass = "bad-rollout"               // the new revision fails, the one before it did not
 	ClassApplicationError      incident.CauseClass = "application-error"         // the program ends by itself; no rollout explains it
 	ClassConfigMapMissing      incident.CauseClass = "configmap-missing"         // a referenced ConfigMap does not exist

@@ -1,5 +1,7 @@
 package diagnose
 
+import "kubernaut.ai/kubernaut/internal/incident"
+
 // reference is a name in a Pod's spec that must exist for the Pod to start.
 type reference struct {
 	kind      string // ConfigMap, Secret, PersistentVolumeClaim or ServiceAccount
@@ -8,6 +10,11 @@ type reference struct {
 	container string // the container that needs it; "" for the whole Pod
 	volume    string // the volume that needs it; "" for environment variables
 	optional  bool
+}
+
+// ref is the object that the reference means when a Pod, or a Pod template, of o's namespace makes it.
+func (r reference) ref(o *Object) incident.Ref {
+	return incident.Ref{APIVersion: "v1", Kind: r.kind, Namespace: o.ref.Namespace, Name: r.name.Str()}
 }
 
 // podReferences lists what a Pod's spec names, in the order of the spec.

@@ -1,16 +1,229 @@
 package diagnose
 
-import "kubernaut.ai/kubernaut/internal/incident"
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"kubernaut.ai/kubernaut/internal/incident"
+)
+
+// Bounds of a result.
+const (
+	maxOthers = 10
+	maxNotes  = 20
+	maxLinks  = 12
+)
 
 // Run diagnoses an incident on a snapshot. It is a pure function: equal arguments give results
 // whose JSON is equal byte for byte. It never fails; what cannot be decided is a verdict too.
 func Run(snap *Snapshot, inc incident.Incident) Result {
-	return Result{Verdict: VerdictUndecidable, Subject: inc.Resource, Gaps: snap.c.Gaps}
+	q := &inquiry{
+		snap: snap, inc: inc, now: snap.ObservedAt(),
+		noted: map[string]bool{}, visiting: map[symptomKey]bool{},
+	}
+	own, related := q.locate()
+	roots := q.roots(own, related)
+	for _, r := range roots {
+		q.ask(r.symptom, r.symptom, nil, r.related)
+	}
+	ranked := q.rank()
+	q.survey(own, related, roots)
+
+	w := &writer{q: q, ledger: newLedger(snap)}
+	return w.write(roots, ranked, own)
 }
 
-// TargetInOwnerChain reports whether target is the resource itself, one of its owners or
-// dependants, or related to it by what the snapshot shows: a Service that selects it, a ConfigMap,
-// Secret, claim or ServiceAccount that it names, the node it runs on, or a quota of its namespace.
-func TargetInOwnerChain(snap *Snapshot, resource, target incident.Ref) bool {
-	return resource.Same(target)
+// writer turns what an inquiry found into a Result, giving out evidence ids in reading order.
+type writer struct {
+	q      *inquiry
+	ledger *ledger
+}
+
+func (w *writer) write(roots []root, ranked []explanation, own []*Object) Result {
+	q := w.q
+	r := Result{Subject: q.inc.Resource, OwnerChain: q.owners, Checks: q.checks}
+	if q.subject != nil {
+		r.Subject = q.subject.ref
+	}
+	open := q.unexplained()
+	var primary *explanation
+	if len(ranked) > 0 && ranked[0].score >= weakest && !w.beside(ranked[0], open) {
+		primary = &ranked[0]
+	}
+	switch {
+	case primary != nil:
+		r.Verdict = VerdictCause
+		c := w.cause(*primary)
+		r.Cause = &c
+		r.Confidence = c.Confidence
+		r.Summary = c.Summary
+		r.TargetInOwnerChain = TargetInOwnerChain(q.snap, r.Subject, c.Target) || q.ownedBy(c.Target)
+		ranked = ranked[1:]
+	case len(open) > 0 || q.blind(own):
+		r.Verdict = VerdictUndecidable
+	default:
+		r.Verdict = VerdictHealthy
+		r.Confidence = healthyConfidence(q.checks)
+		r.TargetInOwnerChain = true
+	}
+	for _, e := range ranked {
+		if len(r.Others) == maxOthers {
+			break
+		}
+		if e.score >= weakest && (primary == nil || !w.accountedFor(*primary, e)) {
+			r.Others = append(r.Others, w.cause(e))
+		}
+	}
+	for _, root := range roots {
+		if len(r.Symptoms) == maxLinks {
+			break
+		}
+		if !root.related || r.Verdict != VerdictHealthy {
+			r.Symptoms = append(r.Symptoms, w.link(root.link))
+		}
+	}
+	for i, n := range q.notes {
+		if i == maxNotes {
+			break
+		}
+		r.Noise = append(r.Noise, Note{Subject: n.subject, Statement: n.statement, Reason: n.reason, Evidence: w.ledger.enter(n.proof)})
+	}
+	r.Gaps = w.gaps(r.Verdict, primary)
+	r.ReadNext = q.readNext(r.Verdict, primary, open)
+	switch r.Verdict {
+	case VerdictHealthy:
+		r.Summary = w.healthySummary(r)
+	case VerdictUndecidable:
+		r.Summary = w.undecidedSummary(r, open)
+	}
+	r.Evidence = w.ledger.list
+	return r
+}
+
+// beside reports whether an explanation is of something that merely belongs to the subject while
+// the subject's own symptom has none: then the verdict must not be that explanation.
+func (w *writer) beside(e explanation, open []symptom) bool {
+	if !e.related {
+		return false
+	}
+	for _, s := range open {
+		if w.q.subject != nil && s.subject.Same(w.q.subject.ref) {
+			return true
+		}
+	}
+	return false
+}
+
+// accountedFor reports whether the primary cause leaves nothing for e to explain: both answer the
+// same symptom, so that e is a rival that lost and no second problem.
+func (w *writer) accountedFor(primary, e explanation) bool {
+	return primary.leaf.key() == e.leaf.key() && len(primary.rivals) == 0
+}
+
+func (w *writer) link(l link) incident.Link {
+	return incident.Link{Subject: l.subject, Statement: l.statement, Evidence: w.ledger.enter(l.proof)}
+}
+
+func (w *writer) cause(e explanation) incident.Cause {
+	q := w.q
+	c := incident.Cause{
+		Class: e.cause.class, Target: e.cause.target, Summary: e.cause.summary, Severity: q.severity(e),
+		SignalTypes: e.cause.signals, Confidence: e.score, Factors: slices.Clone(e.cause.factors), Parameters: q.parameters(e),
+	}
+	for _, l := range shorten(e.chain) {
+		c.Chain = append(c.Chain, w.link(l))
+	}
+	for _, rival := range e.rivals {
+		c.Factors = append(c.Factors, "Also possible: "+rival.summary)
+	}
+	return c
+}
+
+// shorten keeps the two ends of a chain that is too long.
+func shorten(chain []link) []link {
+	if len(chain) <= maxLinks {
+		return chain
+	}
+	return append(slices.Clone(chain[:maxLinks/2]), chain[len(chain)-maxLinks/2:]...)
+}
+
+// unexplained returns the symptoms for which there is no answer, each once.
+func (q *inquiry) unexplained() []symptom {
+	var out []symptom
+	seen := map[symptomKey]bool{}
+	for _, s := range q.open {
+		if !seen[s.key()] {
+			seen[s.key()] = true
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// blind reports whether too little was read for "nothing is wrong" to mean anything: the subject
+// itself is unknown, or its Pods are.
+func (q *inquiry) blind(own []*Object) bool {
+	if len(own) == 0 {
+		return q.subject == nil
+	}
+	for _, o := range own {
+		if o.partial {
+			return true
+		}
+		if workloadKinds[o.ref.Kind] && !o.At("status").Exists() && !q.snap.Listed("Pod", o.ref.Namespace) {
+			return true
+		}
+	}
+	return false
+}
+
+// gaps marks what the missing readings could have changed.
+func (w *writer) gaps(v Verdict, primary *explanation) []incident.Gap {
+	var out []incident.Gap
+	for _, g := range w.q.snap.c.Gaps {
+		touches := v != VerdictCause
+		if primary != nil {
+			touches = w.q.touches(g, *primary)
+		}
+		out = append(out, incident.Gap{Kind: g.Kind, What: g.What, Reason: g.Reason, TouchesCause: touches})
+	}
+	return out
+}
+
+func (w *writer) healthySummary(r Result) string {
+	q := w.q
+	if q.subject == nil && len(r.OwnerChain) > 0 {
+		return fmt.Sprintf("Nothing is wrong now: %s no longer exists, and %s, which it belonged to, is as it should be.", r.Subject, r.OwnerChain[len(r.OwnerChain)-1])
+	}
+	s := fmt.Sprintf("Nothing is wrong now with %s", r.Subject)
+	passed := 0
+	for _, c := range r.Checks {
+		if c.Outcome == CheckPassed {
+			passed++
+		}
+	}
+	s += fmt.Sprintf(": %s passed", count(passed, "check"))
+	if unknown := len(r.Checks) - passed; unknown > 0 {
+		s += fmt.Sprintf(", %d could not be made", unknown)
+	}
+	if len(q.notes) > 0 {
+		s += "; " + count(len(q.notes), "finding") + " set aside as history or unrelated"
+	}
+	return s + "."
+}
+
+func (w *writer) undecidedSummary(r Result, open []symptom) string {
+	if len(open) == 0 {
+		return fmt.Sprintf("Not decidable from what could be read: %s could not be looked at.", r.Subject)
+	}
+	var parts []string
+	for i, s := range open {
+		if i == 3 {
+			parts = append(parts, fmt.Sprintf("%d more", len(open)-3))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s: %s", s.subject, s.statement))
+	}
+	return "Not decidable from what could be read; seen, and not explained: " + strings.Join(parts, "; ") + "."
 }

@@ -23,7 +23,7 @@ type Contents struct {
 	Logs   []Log
 	// Reads says what was asked. What is not in Objects is absent only if a read covers it.
 	Reads []Read
-	Gaps  []incident.Gap
+	Gaps  []Gap
 	// Redactions counts the values that were replaced before anything was kept.
 	Redactions int
 }
@@ -45,6 +45,16 @@ type Read struct {
 	Found int `json:"found"`
 	// Truncated says that a bound cut the list short, so that it proves no absence.
 	Truncated bool `json:"truncated,omitempty"`
+}
+
+// Gap is a question that the cluster did not answer in full.
+type Gap struct {
+	Kind incident.GapKind `json:"kind"`
+	// Subject says what was asked for: its Kind is the objects' kind, "Event", or "Log" with the Pod's
+	// namespace and name; Namespace and Name are empty when all were asked for.
+	Subject incident.Ref `json:"subject"`
+	What    string       `json:"what"`   // for people: "events in namespace shop"
+	Reason  string       `json:"reason"` // one sentence for people
 }
 
 // Log is an excerpt of one container's log.
@@ -124,8 +134,8 @@ func NewSnapshot(c Contents) *Snapshot {
 			cmp.Compare(a.Name, b.Name), cmp.Compare(a.Selector, b.Selector), compareBool(a.Partial, b.Partial),
 			compareBool(a.Truncated, b.Truncated), cmp.Compare(a.Found, b.Found))
 	})
-	slices.SortStableFunc(c.Gaps, func(a, b incident.Gap) int {
-		return cmp.Or(cmp.Compare(a.What, b.What), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Reason, b.Reason))
+	slices.SortStableFunc(c.Gaps, func(a, b Gap) int {
+		return cmp.Or(compareRefs(a.Subject, b.Subject), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.What, b.What), cmp.Compare(a.Reason, b.Reason))
 	})
 	s := &Snapshot{c: c}
 	s.index()

@@ -28,7 +28,7 @@ type bundle struct {
 	Cluster    string          `json:"cluster,omitempty"`
 	Redactions int             `json:"redactions,omitempty"`
 	Reads      []diagnose.Read `json:"reads,omitempty"`
-	Gaps       []incident.Gap  `json:"gaps,omitempty"`
+	Gaps       []diagnose.Gap  `json:"gaps,omitempty"`
 	Objects    []bundleObject  `json:"objects,omitempty"`
 	Events     []bundleObject  `json:"events,omitempty"`
 	Logs       []diagnose.Log  `json:"logs,omitempty"`

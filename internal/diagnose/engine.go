@@ -1,0 +1,289 @@
+package diagnose
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"kubernaut.ai/kubernaut/internal/incident"
+)
+
+// symptomKind is the sort of thing that can be wrong. Rules say which kinds they explain.
+type symptomKind string
+
+const (
+	resourceGone      symptomKind = "resource gone"       // the incident's resource does not exist
+	workloadShort     symptomKind = "workload short"      // fewer ready Pods than wanted, or a rollout that does not finish
+	workloadZero      symptomKind = "workload at zero"    // asked to run no Pod, while something needs it
+	podsNotCreated    symptomKind = "Pods not created"    // a controller is refused when it creates Pods
+	podUnscheduled    symptomKind = "Pod unscheduled"     // no node is assigned
+	podNotStarting    symptomKind = "Pod not starting"    // on a node, but its sandbox or volumes are not ready
+	podStranded       symptomKind = "Pod stranded"        // on a node that does not report
+	podFailed         symptomKind = "Pod failed"          // ended for good, and not by a container's own exit
+	containerConfig   symptomKind = "container config"    // its configuration cannot be put together
+	imageNotPulled    symptomKind = "image not pulled"    // waiting for its image
+	containerDying    symptomKind = "container dying"     // ends again and again, or ended in failure
+	containerNotReady symptomKind = "container not ready" // runs, and is not ready
+	serviceEmpty      symptomKind = "Service empty"       // no ready endpoint
+	serviceMisaimed   symptomKind = "Service misaimed"    // has endpoints, on a port that nothing serves
+	claimUnbound      symptomKind = "claim unbound"       // a PersistentVolumeClaim without a volume
+	nodeUnready       symptomKind = "node unready"        // a node that does not report or says it is not ready
+)
+
+// link is a statement about one object with what proves it.
+type link struct {
+	subject   incident.Ref
+	statement string
+	proof     []cite
+}
+
+// symptom is something that is wrong now and is to be explained.
+type symptom struct {
+	kind symptomKind
+	link
+	object    *Object    // what it is about; nil when that does not exist
+	container *container // set for kinds about one container
+	reason    string     // the API's reason code where there is one
+	text      Value      // the message of the component that reported it, where there is one
+	since     time.Time  // when it began; zero when that is not recorded
+	affected  int        // Pods that show it; at least 1 for kinds about Pods
+}
+
+type symptomKey struct {
+	kind      symptomKind
+	object    objectKey
+	container string
+}
+
+func (s symptom) key() symptomKey {
+	k := symptomKey{kind: s.kind, object: keyOf(s.subject)}
+	if s.container != nil {
+		k.container = s.container.name
+	}
+	return k
+}
+
+// directness says how strongly the last step of a chain is tied to its evidence.
+type directness float64
+
+// Degrees of directness.
+const (
+	proven   directness = 1    // objects were compared, or the component that decides wrote its decision into a status
+	stated   directness = 0.96 // the component that decides says so in a message, about a thing that the spec names
+	compared directness = 0.92 // objects were compared, and one step between them and the symptom is not on record
+	reported directness = 0.85 // a component passes on what another one said
+	inferred directness = 0.6  // fits what was seen, and nothing seen speaks against it
+)
+
+// timing says how a cause's age fits that of its symptom.
+type timing int
+
+const (
+	timingUnknown   timing = iota // one of the two ages is not recorded
+	timingFits                    // it came before the symptom, and shortly
+	timingStanding                // it is much older than the symptom
+	timingUnrelated               // age says nothing about this kind of cause
+)
+
+// tier orders the answers to one symptom: those of a lower tier give way to those of a higher one,
+// and leave a contributing factor behind.
+type tier int
+
+const (
+	specific tier = iota // names what is wrong
+	rollout              // names the change that brought it
+	fallback             // names no more than that the program fails
+)
+
+// wanted is a corroboration that a complete picture of a cause holds.
+type wanted struct {
+	what string
+	have bool
+}
+
+// cause is where a chain ends.
+type cause struct {
+	class  incident.CauseClass
+	target incident.Ref
+	// detail tells apart causes of one class at one target.
+	detail string
+	// last is the statement that ends the chain.
+	last    link
+	summary string
+	signals []string
+	params  map[string]string
+	factors []string
+	// factor is what remains of this cause when it gives way to a better one.
+	factor string
+
+	direct directness
+	timing timing
+	wanted []wanted
+	// depends names the kinds of readings, as in Gap.Subject.Kind, that could overturn the cause if
+	// they were missing.
+	depends []string
+	tier    tier
+	// since is when the cause came to be, zero when unknown.
+	since time.Time
+}
+
+// answer is one reply to "why?": a cause, or another symptom that stands behind the one asked
+// about, with the statements that lead to it.
+type answer struct {
+	via   []link
+	next  *symptom
+	cause *cause
+}
+
+// rule explains symptoms of some kinds.
+type rule struct {
+	name     string
+	explains []symptomKind
+	why      func(q *inquiry, s symptom) []answer
+}
+
+// catalogue holds the rules: every exported method that returns a rule is one, so that adding a
+// rule touches no file but its own. Methods are visited in the order of their names, and no outcome
+// depends on that order.
+type catalogue struct{}
+
+// ruleBook maps each kind of symptom to the rules that explain it.
+type ruleBook map[symptomKind][]rule
+
+var rules = readCatalogue()
+
+func readCatalogue() ruleBook {
+	book := ruleBook{}
+	v := reflect.ValueOf(catalogue{})
+	for i := range v.NumMethod() {
+		method, ok := v.Method(i).Interface().(func() rule)
+		if !ok {
+			panic(fmt.Sprintf("diagnose: catalogue.%s is not a func() rule", v.Type().Method(i).Name))
+		}
+		r := method()
+		r.name = v.Type().Method(i).Name
+		for _, k := range r.explains {
+			book[k] = append(book[k], r)
+		}
+	}
+	return book
+}
+
+// explanation is one chain from a first symptom to a cause.
+type explanation struct {
+	root   symptom
+	leaf   symptom // the symptom that the cause explains directly
+	chain  []link
+	cause  cause
+	rivals []cause // other answers to leaf that are as direct
+	// affected counts the Pods that show it, over all chains to the same cause.
+	affected int
+	related  bool // the root is a symptom of something related to the subject, not of the subject
+	score    float64
+}
+
+// Bounds of the search. Real chains have fewer than eight links; the bounds only stop absurd input.
+const (
+	maxDepth        = 12
+	maxExplanations = 512
+)
+
+// inquiry is one run of the engine.
+type inquiry struct {
+	snap *Snapshot
+	inc  incident.Incident
+	now  time.Time
+
+	subject  *Object        // nil when the resource does not exist
+	owners   []incident.Ref // from the subject (exclusive) upwards
+	found    []explanation
+	open     []symptom // symptoms that no rule could explain
+	notes    []note
+	noted    map[string]bool
+	checks   []Check
+	visiting map[symptomKey]bool
+	requests map[string]map[string]int64 // per node: sums of its Pods' requests
+}
+
+// note is a Note before its evidence has ids.
+type note struct {
+	subject           incident.Ref
+	statement, reason string
+	proof             []cite
+}
+
+// ask looks for everything that explains s, following rules from symptom to symptom.
+func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bool) {
+	key := s.key()
+	if q.visiting[key] || len(q.visiting) > maxDepth || len(q.found) > maxExplanations {
+		return false
+	}
+	q.visiting[key] = true
+	defer delete(q.visiting, key)
+
+	chain = append(chain[:len(chain):len(chain)], s.link)
+	var ends []answer
+	for _, r := range rules[s.kind] {
+		for _, a := range r.why(q, s) {
+			if a.cause != nil {
+				ends = append(ends, a)
+				continue
+			}
+			if a.next != nil && q.ask(root, *a.next, append(chain[:len(chain):len(chain)], a.via...), related) {
+				explained = true
+			}
+		}
+	}
+	ends, factors := giveWay(ends, explained)
+	for i, e := range ends {
+		var rivals []cause
+		for j, other := range ends {
+			if j != i && other.cause.direct >= e.cause.direct && !sameCause(*other.cause, *e.cause) {
+				rivals = append(rivals, *other.cause)
+			}
+		}
+		c := *e.cause
+		c.factors = append(c.factors[:len(c.factors):len(c.factors)], factors...)
+		q.found = append(q.found, explanation{
+			root: root, leaf: s, related: related, cause: c, rivals: rivals, affected: max(1, s.affected),
+			chain: append(append(chain[:len(chain):len(chain)], e.via...), c.last),
+		})
+		explained = true
+	}
+	if !explained {
+		q.open = append(q.open, s)
+	}
+	return explained
+}
+
+// giveWay drops the answers of all tiers but the best one, and the fallbacks when another symptom
+// explains this one. The factors of the dropped are contributing factors of the rest.
+func giveWay(ends []answer, explained bool) (kept []answer, factors []string) {
+	best := fallback
+	if explained {
+		best = rollout
+	}
+	for _, e := range ends {
+		best = min(best, e.cause.tier)
+	}
+	for _, e := range ends {
+		if e.cause.tier == best {
+			kept = append(kept, e)
+		} else if e.cause.factor != "" {
+			factors = append(factors, e.cause.factor)
+		}
+	}
+	return kept, factors
+}
+
+func sameCause(a, b cause) bool {
+	return a.class == b.class && a.target.Same(b.target) && a.detail == b.detail
+}
+
+// set aside something that was seen and does not matter; the first note of each key stays.
+func (q *inquiry) setAside(key string, n note) {
+	if !q.noted[key] {
+		q.noted[key] = true
+		q.notes = append(q.notes, n)
+	}
+}

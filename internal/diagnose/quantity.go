@@ -1,0 +1,93 @@
+package diagnose
+
+import (
+	"math"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// milli reads a quantity in thousandths of its unit, so that CPU and memory share one arithmetic;
+// it saturates. ok is false for what is no quantity.
+func milli(v Value) (n int64, ok bool) {
+	text := v.Text()
+	if text == "" || len(text) > 64 {
+		return 0, false
+	}
+	q, err := resource.ParseQuantity(text)
+	if err != nil {
+		return 0, false
+	}
+	if q.CmpInt64(math.MaxInt64/1000) >= 0 {
+		return math.MaxInt64, true
+	}
+	return q.MilliValue(), true
+}
+
+// quantity writes thousandths as people write the resource: cores for CPU, binary units for bytes,
+// plain numbers else.
+func quantity(name string, n int64) string {
+	switch {
+	case isBytes(name):
+		return resource.NewQuantity((n+999)/1000, resource.BinarySI).String()
+	}
+	return resource.NewMilliQuantity(n, resource.DecimalSI).String()
+}
+
+func isBytes(name string) bool {
+	switch name {
+	case "memory", "ephemeral-storage", "storage", "requests.memory", "limits.memory", "requests.storage", "requests.ephemeral-storage", "limits.ephemeral-storage":
+		return true
+	}
+	return false
+}
+
+// add saturates.
+func add(a, b int64) int64 {
+	if b > 0 && a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
+}
+
+// requestsOf sums what the scheduler reserves for a Pod: the larger of its containers together and
+// its largest init container, sidecars counted with both, plus the overhead of its runtime class.
+func requestsOf(spec Value, field string) map[string]int64 {
+	total, initial, sidecars := map[string]int64{}, map[string]int64{}, map[string]int64{}
+	each := func(c Value, do func(name string, n int64)) {
+		values := c.At("resources", field)
+		for _, name := range values.Keys() {
+			if n, ok := milli(values.At(name)); ok && n > 0 {
+				do(name, n)
+			}
+		}
+	}
+	for _, c := range spec.At("containers").Items() {
+		each(c, func(name string, n int64) { total[name] = add(total[name], n) })
+	}
+	for _, c := range spec.At("initContainers").Items() {
+		if c.At("restartPolicy").Str() == "Always" {
+			each(c, func(name string, n int64) {
+				sidecars[name] = add(sidecars[name], n)
+				total[name] = add(total[name], n)
+			})
+			continue
+		}
+		each(c, func(name string, n int64) { initial[name] = max(initial[name], add(n, sidecars[name])) })
+	}
+	for name, n := range initial {
+		total[name] = max(total[name], n)
+	}
+	for _, name := range spec.At("resources", field).Keys() { // of the Pod as a whole
+		if n, ok := milli(spec.At("resources", field, name)); ok {
+			total[name] = n
+		}
+	}
+	if field == "requests" {
+		for _, name := range spec.At("overhead").Keys() {
+			if n, ok := milli(spec.At("overhead", name)); ok {
+				total[name] = add(total[name], n)
+			}
+		}
+	}
+	return total
+}
