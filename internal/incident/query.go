@@ -35,7 +35,7 @@ type WorkflowFilter struct {
 	Environment string
 	Priority    string
 	Component   string
-	Limit       int // 1 to 1000; 0 means 50
+	Limit       int // 1 to 1000; 0 means 100
 	Offset      int // 0 or more
 }
 

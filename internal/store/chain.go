@@ -259,7 +259,7 @@ func (v *chainVerifier) end(recorded bool, head chainHead) {
 	case head.sequence < n:
 		v.broken(head.sequence+1, "events after %d are not in the recorded chain", head.sequence)
 	case head.hash != v.report.Head:
-		v.broken(n, "event %d is not the recorded head of the chain", n)
+		v.broken(max(n, 1), "event %d is not the recorded head of the chain", n)
 	}
 	v.report.Valid = v.report.BrokenAt == 0
 }

@@ -102,6 +102,8 @@ func postgresKind(err error) incident.ErrorKind {
 			return incident.KindConflict
 		case refused.Code == "57014": // query_canceled
 			return incident.KindTimeout
+		case refused.Code == "22021": // text with a NUL or of invalid UTF-8, which no stored text has
+			return incident.KindInvalid
 		}
 		switch refused.Code[:2] {
 		case "08", "25", "28", "40", "53", "55", "57", "58", "3D":
