@@ -1,0 +1,83 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# What a developer may want to set: make test PKG=./internal/store/..., make demo ARGS='-o json'.
+PKG ?= ./...
+ARGS ?=
+FUZZTIME ?= 5s
+
+# The flags of internal/controlplane/build.go: with others Go compiles 2,400 packages anew.
+CONTROLPLANE_TEST := CGO_ENABLED=0 GOFLAGS= go test -vet=off -trimpath -buildvcs=false -tags=selinux,notest,grpcnotrace
+
+##@ Use
+
+.PHONY: help
+help: ## Show this text
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: bin/kubernaut ## Diagnose broken workloads on an API server of its own (ARGS='-o json' for machines)
+	bin/kubernaut demo $(ARGS)
+
+.PHONY: build
+build: ## Build the services and the CLI into bin/
+	go build -o bin/ ./cmd/...
+
+.PHONY: controlplane
+controlplane: ## Build the API server that demo and tests start (minutes, once; kept in the user's cache)
+	go run ./hack/controlplane
+
+##@ Check
+
+.PHONY: test
+test: verify-generate controlplane ## Run all tests: generated code, unit, integration (API server, SQLite, PostgreSQL)
+	cd controlplane && $(CONTROLPLANE_TEST) ./...
+	go test -timeout=20m $(PKG)
+
+.PHONY: test-unit
+test-unit: ## Run the tests that need no server
+	go test -short $(PKG)
+
+.PHONY: race
+race: ## Run the unit tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -short -timeout=20m $(PKG)
+
+.PHONY: fuzz-smoke
+fuzz-smoke: ## Run each fuzz test for a few seconds (FUZZTIME=5s)
+	hack/fuzz-smoke.sh $(FUZZTIME)
+
+.PHONY: bench
+bench: controlplane ## Measure policy, storage and controller; print one table
+	hack/bench.sh
+
+.PHONY: lint
+lint: bin/golangci-lint ## Run golangci-lint
+	bin/golangci-lint run
+
+.PHONY: verify-generate
+verify-generate: ## Fail if anything generated is stale; leaves the work tree alone
+	hack/verify-generate.sh
+
+##@ Change
+
+.PHONY: generate
+generate: ## Generate deepcopy, CRD, and the code of both HTTP APIs
+	go generate ./...
+
+.PHONY: fmt
+fmt: bin/golangci-lint ## Format the code (gofumpt)
+	bin/golangci-lint fmt
+
+.PHONY: clean
+clean: ## Remove what was built here; Go's cache and the control plane's stay
+	rm -rf bin coverage
+
+# Go knows by itself what is up to date.
+.PHONY: bin/kubernaut
+bin/kubernaut:
+	go build -o bin/kubernaut ./cmd/kubernaut
+
+.PHONY: bin/golangci-lint
+bin/golangci-lint:
+	hack/install-lint.sh
