@@ -97,6 +97,42 @@ func finite(f *float64) *float64 {
 	return f
 }
 
+// maxDepth bounds the nesting of JSON that comes from outside.
+const maxDepth = 32
+
+// foreignJSON returns what is put into a payload for JSON that comes from outside: its value, without
+// anything that a strict reader would refuse (repeated names, numbers out of range, deep nesting), or
+// its text where there is no such value.
+func foreignJSON(raw json.RawMessage) any {
+	if len(raw) == 0 {
+		return struct{}{}
+	}
+	var v any
+	if len(raw) > maxLongText || json.Unmarshal(raw, &v) != nil || deeper(v, maxDepth) {
+		return clip(string(raw), maxLongText)
+	}
+	return v
+}
+
+// deeper reports whether decoded JSON has more than limit levels.
+func deeper(v any, limit int) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, e := range v {
+			if limit == 0 || deeper(e, limit-1) {
+				return true
+			}
+		}
+	case []any:
+		for _, e := range v {
+			if limit == 0 || deeper(e, limit-1) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // boundID returns text that fits a field of the given number of characters. Two different texts
 // stay different: what is cut off is replaced by a hash of the whole.
 func boundID(s string, limit int) string {

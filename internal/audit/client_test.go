@@ -223,10 +223,9 @@ func TestDelivered(t *testing.T) {
 		if err := c.Delivered(background, "unknown"); err != nil {
 			t.Errorf("no events: %v", err)
 		}
-		done := make(map[string]chan error)
-		for _, trail := range []string{"a", "b"} {
-			done[trail] = make(chan error, 1)
-			go func() { done[trail] <- c.Delivered(background, trail) }()
+		done := map[string]chan error{"a": make(chan error, 1), "b": make(chan error, 1)}
+		for trail, ch := range done {
+			go func() { ch <- c.Delivered(background, trail) }()
 		}
 		synctest.Wait()
 		mustRecord(t, c, testEvent("b", 1)) // after the call: not waited for

@@ -270,21 +270,33 @@ func (d *delivery) reject(ctx context.Context, reason error) {
 		return
 	}
 	d.metrics.rejected.WithLabelValues(string(kind)).Inc()
-	d.rejections++
-	if now := d.opts.Clock(); d.rejectedAt.IsZero() || now.Sub(d.rejectedAt) >= rejectionLogInterval {
-		attrs := []any{"kind", kind, "error", reason, "events", d.rejections, "file", rejectedName}
-		if len(d.batch) > 0 {
-			attrs = append(attrs, "event_id", d.batch[0].ID, "event_type", d.batch[0].Type, "correlation_id", d.batch[0].CorrelationID)
-		}
-		d.log.Error("audit events rejected by the store", attrs...)
-		d.rejections, d.rejectedAt = 0, now
-	}
+	d.tellRejection(kind, reason)
 	if len(d.batch) > 0 && kind != incident.KindConflict { // with a conflict, the store holds the event
 		d.mu.Lock()
 		d.rejected.add(d.batch[0].CorrelationID)
 		d.mu.Unlock()
 	}
 	d.settle(1)
+}
+
+// tellRejection logs that the first item was set aside, with those for which that was not said yet.
+func (d *delivery) tellRejection(kind incident.ErrorKind, reason error) {
+	d.rejections++
+	now := d.opts.Clock()
+	if !d.rejectedAt.IsZero() && now.Sub(d.rejectedAt) < rejectionLogInterval {
+		return
+	}
+	attrs := []any{"events", d.rejections, "file", rejectedName, "kind", kind, "error", reason}
+	if len(d.batch) > 0 {
+		e := &d.batch[0]
+		attrs = append(attrs, "event_id", e.ID, "event_type", e.Type, "correlation_id", e.CorrelationID)
+	}
+	d.rejections, d.rejectedAt = 0, now
+	if kind == incident.KindConflict {
+		d.log.Info("audit events were told twice; the first telling stands", attrs...)
+		return
+	}
+	d.log.Error("audit events rejected by the store", attrs...)
 }
 
 // setAside appends a record to the file of rejected events.

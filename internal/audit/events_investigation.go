@@ -87,7 +87,7 @@ type LLMToolCall struct {
 	IncidentID string
 	Index      int // from 0, within one request
 	Tool       string
-	Arguments  json.RawMessage // JSON; nil for none
+	Arguments  json.RawMessage // what the model gave, JSON or not; nil for none
 	Result     string
 	Err        error // nil when the tool succeeded
 }
@@ -104,13 +104,6 @@ func (p LLMToolCall) facts() facts {
 }
 
 func (p LLMToolCall) data(id string) any {
-	var arguments any = p.Arguments
-	switch {
-	case len(p.Arguments) == 0:
-		arguments = struct{}{}
-	case len(p.Arguments) > maxLongText || !json.Valid(p.Arguments):
-		arguments = clip(string(p.Arguments), maxLongText)
-	}
 	return struct {
 		EventID       string `json:"event_id"`
 		IncidentID    string `json:"incident_id"`
@@ -121,7 +114,7 @@ func (p LLMToolCall) data(id string) any {
 		ResultPreview string `json:"tool_result_preview"`
 		ErrorMessage  string `json:"error_message,omitempty"`
 	}{
-		id, clip(p.IncidentID, maxLabel), p.Index, clip(p.Tool, maxLabel), arguments,
+		id, clip(p.IncidentID, maxLabel), p.Index, clip(p.Tool, maxLabel), foreignJSON(p.Arguments),
 		clip(p.Result, maxLongText), preview(p.Result), errorText(p.Err),
 	}
 }

@@ -9,7 +9,12 @@ import (
 
 // roles are what this binary does instead of testing when the variable names one of them, as a child
 // of a test.
-var roles = map[string]func() int{}
+var roles = map[string]func() int{
+	"hold":   holdDirectory,
+	"writer": writeUntilKilled,
+	"store":  serveStore,
+	"drain":  drain,
+}
 
 const roleVariable = "AUDIT_TEST_ROLE"
 

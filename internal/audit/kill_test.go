@@ -1,0 +1,416 @@
+package audit
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"kubernaut.ai/kubernaut/internal/incident"
+	"kubernaut.ai/kubernaut/internal/store"
+)
+
+// TestKill kills a process that records events, and a process that stores them, at random moments, and
+// then looks whether the store has each event that was confirmed: once, in order, in a chain that
+// verifies. Both are real processes, between them is HTTP, and the store is the real one.
+func TestKill(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts and kills hundreds of processes")
+	}
+	kills := 120
+	if n, err := strconv.Atoi(os.Getenv("AUDIT_TEST_KILLS")); err == nil {
+		kills = n
+	}
+	seed := uint64(time.Now().UnixNano())
+	random := rand.New(rand.NewPCG(seed, 0))
+	dir := t.TempDir()
+	w := &world{t: t, random: random, dir: dir, confirmed: make(map[killed]bool)}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	})
+
+	w.startStore()
+	w.startWriter()
+	for w.kills < kills {
+		w.live()
+		switch random.IntN(8) {
+		case 0:
+			w.kill(w.store)
+			w.kill(w.writer.Cmd)
+			w.startWriter()
+			w.live()
+			w.startStore()
+		case 1, 2, 3:
+			w.kill(w.store)
+			w.startStore()
+		case 4: // the store stays away for a while
+			w.kill(w.store)
+			w.live()
+			w.kill(w.writer.Cmd)
+			w.startWriter()
+			w.live()
+			w.startStore()
+		default:
+			w.kill(w.writer.Cmd)
+			w.startWriter()
+		}
+	}
+	w.kill(w.writer.Cmd)
+
+	last := child(t, "drain", w.spoolDir(), w.socket())
+	if out, err := last.Output(); err != nil {
+		t.Fatalf("the last writer: %v\n%s", err, out)
+	}
+	w.kill(w.store)
+	w.check()
+}
+
+// killed identifies an event: number i of the goroutine of the writer's run.
+type killed struct {
+	trail  string
+	run, i int
+}
+
+func (k killed) event() incident.AuditEvent {
+	s := Subject{Actor: ActorController, ResourceID: "a", CorrelationID: k.trail, Key: k.trail}
+	return New(s, testTime, InvestigationCall{Attempt: k.i, Status: 200, RequestHash: strconv.Itoa(k.run), Duration: time.Duration(k.run) * time.Millisecond})
+}
+
+// id is that of event, but depends on the run as well.
+func (k killed) id() string { return EventID(k.trail, strconv.Itoa(k.run), strconv.Itoa(k.i)) }
+
+// world is the two processes, and what the writer said that it recorded.
+type world struct {
+	t      *testing.T
+	random *rand.Rand
+	dir    string
+	run    int
+	kills  int
+	store  *exec.Cmd
+	writer *writerProcess
+
+	mu        sync.Mutex
+	confirmed map[killed]bool
+}
+
+type writerProcess struct {
+	*exec.Cmd
+	lines chan struct{} // one for each line read
+	done  chan struct{} // closed when all lines are read
+}
+
+func (w *world) spoolDir() string { return filepath.Join(w.dir, "spool") }
+func (w *world) socket() string   { return filepath.Join(w.dir, "s") }
+func (w *world) database() string { return filepath.Join(w.dir, "store.db") }
+
+// live lets the writer confirm a random number of events, or wait for the store, and then goes on for
+// a random moment, so that the kill that follows comes at any point of recording and delivering.
+func (w *world) live() {
+	enough := time.After(200 * time.Millisecond)
+	for range 1 + w.random.IntN(1<<w.random.IntN(9)) {
+		select {
+		case <-w.writer.lines:
+			continue
+		case <-w.writer.done:
+			w.t.Fatalf("run %d of the writer ended by itself", w.run)
+		case <-enough:
+		}
+		break
+	}
+	<-time.After(time.Duration(w.random.Int64N(int64(10 * time.Millisecond))))
+}
+
+func (w *world) kill(p *exec.Cmd) {
+	if err := p.Process.Kill(); err != nil {
+		w.t.Fatal(err)
+	}
+	if p == w.writer.Cmd {
+		<-w.writer.done
+	}
+	_ = p.Wait()
+	w.kills++
+}
+
+func (w *world) startStore() {
+	w.store = child(w.t, "store", w.database(), w.socket())
+	stdout, err := w.store.StdoutPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.store.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+		w.t.Fatalf("the store says %q, %v", line, err)
+	}
+}
+
+func (w *world) startWriter() {
+	w.run++
+	p := &writerProcess{
+		Cmd:   child(w.t, "writer", w.spoolDir(), w.socket(), strconv.Itoa(w.run)),
+		lines: make(chan struct{}, 1<<20),
+		done:  make(chan struct{}),
+	}
+	stdout, err := p.StdoutPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := p.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	go func() {
+		defer close(p.done)
+		for r := bufio.NewReader(stdout); ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return // with half a line, which confirms nothing
+			}
+			var k killed
+			if n, _ := fmt.Sscan(line, &k.trail, &k.run, &k.i); n != 3 {
+				w.t.Errorf("the writer says %q", line)
+				return
+			}
+			w.mu.Lock()
+			w.confirmed[k] = true
+			w.mu.Unlock()
+			p.lines <- struct{}{}
+		}
+	}()
+	w.writer = p
+}
+
+// check reads the store, after everybody is dead.
+func (w *world) check() {
+	s, err := store.Open(background, store.Options{Driver: store.SQLite, Path: w.database()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer s.Close()
+	stored, extra := make(map[string]bool), 0
+	for _, trail := range killTrails {
+		report, err := s.VerifyChain(background, trail)
+		if err != nil || !report.Valid {
+			w.t.Errorf("chain of %s: %+v, %v", trail, report, err)
+		}
+		var events []incident.StoredEvent
+		for {
+			page, err := s.Events(background, incident.EventQuery{CorrelationID: trail, Limit: 1000, Offset: len(events)})
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			events = append(events, page.Events...)
+			if !page.HasMore() {
+				break
+			}
+		}
+		if int64(len(events)) != report.Events {
+			w.t.Errorf("%s: %d events read, %d in the chain", trail, len(events), report.Events)
+		}
+		slices.SortFunc(events, func(a, b incident.StoredEvent) int { return cmp.Compare(a.Sequence, b.Sequence) })
+		lastRun, lastNumber := 0, 0
+		for _, e := range events {
+			if stored[e.ID] {
+				w.t.Errorf("event %s is there twice", e.ID)
+			}
+			stored[e.ID] = true
+			var data struct {
+				Number int    `json:"attempt"`
+				Run    string `json:"request_hash"`
+			}
+			if err := json.Unmarshal(e.Data, &data); err != nil {
+				w.t.Fatal(err)
+			}
+			run, _ := strconv.Atoi(data.Run)
+			if !w.confirmed[killed{trail, run, data.Number}] {
+				extra++
+			}
+			if run < lastRun || run == lastRun && data.Number <= lastNumber {
+				w.t.Errorf("%s: run %d number %d comes after run %d number %d", trail, run, data.Number, lastRun, lastNumber)
+			}
+			lastRun, lastNumber = run, data.Number
+		}
+	}
+	for k := range w.confirmed {
+		if !stored[k.id()] {
+			w.t.Errorf("lost: %+v", k)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(w.spoolDir(), rejectedName)); !errors.Is(err, os.ErrNotExist) {
+		w.t.Errorf("events were rejected: %v", err)
+	}
+	if len(w.confirmed) < 20*w.kills {
+		w.t.Errorf("only %d events were confirmed in %d runs", len(w.confirmed), w.run)
+	}
+	w.t.Logf("%d kills in %d runs; %d events confirmed, %d stored, of which %d were not confirmed",
+		w.kills, w.run, len(w.confirmed), len(stored), extra)
+}
+
+var killTrails = []string{"t0", "t1", "t2", "t3", "t4", "t5"}
+
+// writeUntilKilled is the role "writer": it records events, some alone, some together, some again, and
+// says which are confirmed.
+func writeUntilKilled() int {
+	run, _ := strconv.Atoi(os.Args[3])
+	c, err := Open(Options{
+		Dir: os.Args[1], Sink: newHTTPSink(os.Args[2]), Service: "test", SegmentBytes: 20_000,
+		MaxBackoff: 200 * time.Millisecond, MaxEvents: 3000,
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	var wg sync.WaitGroup
+	for _, trail := range killTrails {
+		wg.Go(func() {
+			for i := 1; ; {
+				var events []incident.AuditEvent
+				var lines []byte
+				for range 1 + rand.IntN(3) {
+					k := killed{trail, run, i}
+					e := k.event()
+					e.ID = k.id()
+					events = append(events, e)
+					lines = fmt.Appendf(lines, "%s %d %d\n", trail, run, i)
+					i++
+				}
+				if rand.IntN(10) == 0 { // a caller that does not know whether it did this already
+					events = append(events, events[len(events)-1])
+				}
+				if err := c.RecordAll(background, events...); err != nil {
+					fmt.Fprintln(os.Stderr, err)
+					os.Exit(1)
+				}
+				_, _ = os.Stdout.Write(lines)
+				if rand.IntN(5) == 0 {
+					_ = c.Delivered(background, trail)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return 0
+}
+
+// drain is the role "drain": it delivers what is left.
+func drain() int {
+	c, err := Open(Options{Dir: os.Args[1], Sink: newHTTPSink(os.Args[2]), Service: "test"})
+	if err == nil {
+		ctx, cancel := context.WithTimeout(background, time.Minute)
+		defer cancel()
+		err = errors.Join(c.Flush(ctx), c.Close(ctx))
+	}
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	return 0
+}
+
+// serveStore is the role "store".
+func serveStore() int {
+	s, err := store.Open(background, store.Options{Driver: store.SQLite, Path: os.Args[1]})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	_ = os.Remove(os.Args[2])
+	l, err := net.Listen("unix", os.Args[2])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	fmt.Println("ready")
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: batchEndpoint(s)}
+	fmt.Fprintln(os.Stderr, server.Serve(l))
+	return 1
+}
+
+const batchPath = "/api/v1/audit/events/batch"
+
+func batchEndpoint(s *store.Store) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+batchPath, func(w http.ResponseWriter, r *http.Request) {
+		var batch []spooled
+		err := json.NewDecoder(r.Body).Decode(&batch)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		events := make([]incident.AuditEvent, len(batch))
+		for i, e := range batch {
+			events[i] = incident.AuditEvent(e)
+		}
+		_, err = s.AppendEvents(r.Context(), events)
+		switch incident.KindOf(err) {
+		case "":
+			w.WriteHeader(http.StatusCreated)
+		case incident.KindInvalid:
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		case incident.KindConflict:
+			http.Error(w, err.Error(), http.StatusConflict)
+		default:
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		}
+	})
+	return mux
+}
+
+// httpSink writes to the store that listens on a socket.
+type httpSink struct{ client *http.Client }
+
+func newHTTPSink(socket string) httpSink {
+	var d net.Dialer
+	return httpSink{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
+	}}}
+}
+
+func (s httpSink) WriteEvents(ctx context.Context, events []incident.AuditEvent) error {
+	const op = "write events"
+	batch := make([]spooled, len(events))
+	for i, e := range events {
+		batch[i] = spooled(e)
+	}
+	body, err := json.Marshal(batch)
+	if err != nil {
+		return incident.Errorf(incident.KindInternal, op, "%w", err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://store"+batchPath, bytes.NewReader(body))
+	if err != nil {
+		return incident.Errorf(incident.KindInternal, op, "%w", err)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return incident.Errorf(incident.KindNetwork, op, "%w", err)
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+	switch resp.StatusCode {
+	case http.StatusCreated:
+		return nil
+	case http.StatusBadRequest:
+		return incident.Errorf(incident.KindInvalid, op, "%s", strings.TrimSpace(string(text)))
+	case http.StatusConflict:
+		return incident.Errorf(incident.KindConflict, op, "%s", strings.TrimSpace(string(text)))
+	}
+	return incident.Errorf(incident.KindUnavailable, op, "HTTP %d: %s", resp.StatusCode, text)
+}
