@@ -7,29 +7,11 @@ package aianalysis.approval
 
 import rego.v1
 
-# Environments in which remediation may run by itself, in lower case; names are compared without
-# regard to case. Any other name, and none, needs a person.
-automatic_environments := {
-	"dev", "development",
-	"qa",
-	"sandbox",
-	"stage", "staging",
-	"test", "testing",
-}
-
-production_environments := {"live", "prd", "prod", "production"}
-
-# The least confidence in the chosen workflow, 0 to 1.
-confidence_threshold := 0.8
-
-# The recovery attempt from which on a person is always asked.
-attempt_limit := 3
-
 default require_approval := true
 
 require_approval := false if standing == set()
 
-concerns := {
+standing := {
 	"environment_not_automatic",
 	"failed_detections",
 	"incomplete_input",
@@ -37,17 +19,24 @@ concerns := {
 	"repeated_recovery",
 	"unread_evidence",
 	"unvalidated_target",
+} - cleared
+
+# Environments in which remediation may run by itself, in lower case; names are compared without
+# regard to case. Any other name, and none, needs a person.
+cleared contains "environment_not_automatic" if environment in {
+	"dev", "development",
+	"qa",
+	"sandbox",
+	"stage", "staging",
+	"test", "testing",
 }
-
-standing := concerns - cleared
-
-cleared contains "environment_not_automatic" if environment in automatic_environments
 
 cleared contains "failed_detections" if input.failed_detections == []
 
+# Confidence in the chosen workflow, 0 to 1.
 cleared contains "low_confidence" if {
 	is_number(input.confidence)
-	input.confidence >= confidence_threshold
+	input.confidence >= 0.8
 	input.confidence <= 1
 }
 
@@ -57,7 +46,7 @@ cleared contains "repeated_recovery" if {
 	input.is_recovery_attempt == true
 	is_number(input.recovery_attempt_number)
 	input.recovery_attempt_number >= 1
-	input.recovery_attempt_number < attempt_limit
+	input.recovery_attempt_number < 3
 }
 
 # Nothing that could not be read might have changed the cause that was found.
@@ -84,7 +73,7 @@ cleared contains "incomplete_input" if {
 
 environment := lower(input.environment) if is_string(input.environment)
 
-production if environment in production_environments
+production if environment in {"live", "prd", "prod", "production"}
 
 # Outside production, warnings and stateful workloads do not ask for a person by themselves.
 noted contains "production" if production
@@ -110,7 +99,7 @@ reason := sprintf("Auto-approved: %v is a non-production environment; confidence
 } else := sprintf("Recovery attempt %v: repeated recovery attempts require a person's approval", [input.recovery_attempt_number]) if {
 	input.is_recovery_attempt == true
 	is_number(input.recovery_attempt_number)
-	input.recovery_attempt_number >= attempt_limit
+	input.recovery_attempt_number >= 3
 } else := "Production environment with an unvalidated target requires a person's approval" if {
 	production
 	"unvalidated_target" in standing
@@ -127,7 +116,7 @@ reason := sprintf("Auto-approved: %v is a non-production environment; confidence
 	"environment_not_automatic" in standing
 } else := "The environment is not given, so a person must approve" if {
 	"environment_not_automatic" in standing
-} else := sprintf("Confidence %v is not between %v and 1, so a person must approve", [input.confidence, confidence_threshold]) if {
+} else := sprintf("Confidence %v is not between 0.8 and 1, so a person must approve", [input.confidence]) if {
 	"low_confidence" in standing
 } else := "Confidence is not given, so a person must approve" if {
 	"low_confidence" in standing

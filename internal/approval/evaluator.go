@@ -58,7 +58,7 @@ type Evaluator struct {
 	onReload func(Status)
 	log      *slog.Logger
 	clock    func() time.Time
-	metrics  *metrics
+	figures  *figures
 
 	current atomic.Pointer[policy]
 
@@ -97,7 +97,7 @@ func Load(path string, o Options) (*Evaluator, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.metrics, err = newMetrics(o.Registerer); err != nil {
+	if e.figures, err = newFigures(o.Registerer); err != nil {
 		return nil, err
 	}
 	e.accept(p)
@@ -125,7 +125,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, in Input) (incident.Decision, 
 	if ctx.Err() != nil {
 		return incident.Decision{}, fmt.Errorf("evaluate the approval policy: %w", ctx.Err())
 	}
-	e.metrics.evaluation.Observe(e.clock().Sub(start).Seconds())
+	e.figures.evaluation.Observe(e.clock().Sub(start).Seconds())
 	if err != nil {
 		e.log.Warn("approval policy failed; a person must approve", "policy", p.file, "hash", p.hash, "error", err)
 		return p.failed(err), nil
@@ -159,7 +159,7 @@ func (e *Evaluator) accept(p *policy) {
 		e.loadedAt = e.clock()
 	}
 	e.tried, e.err = p.hash, nil
-	e.metrics.inForce(p.hash)
+	e.figures.inForce(p.hash)
 }
 
 // reload looks at the file and, when it changed since the last look, takes or refuses it.
@@ -188,7 +188,7 @@ func (e *Evaluator) reload(ctx context.Context) {
 		e.refuse(key, err)
 	} else {
 		e.accept(p)
-		e.metrics.reloads.WithLabelValues(resultSuccess).Inc()
+		e.figures.reloads.WithLabelValues(resultSuccess).Inc()
 		e.log.Info("approval policy loaded", "policy", e.path, "hash", p.hash)
 	}
 	e.onReload(e.Status())
@@ -200,8 +200,8 @@ func (e *Evaluator) refuse(key string, err error) {
 	e.tried, e.err = key, err
 	hash := e.current.Load().hash
 	e.mu.Unlock()
-	e.metrics.reloads.WithLabelValues(resultFailure).Inc()
-	e.metrics.reloadError.Set(1)
+	e.figures.reloads.WithLabelValues(resultFailure).Inc()
+	e.figures.reloadError.Set(1)
 	e.log.Error("approval policy refused; the one before stays in force", "policy", e.path, "hash", hash, "error", err)
 }
 

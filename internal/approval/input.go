@@ -52,48 +52,81 @@ func (in Input) document() ast.Value {
 	if l := in.DetectedLabels; l != nil {
 		failed = list(l.FailedDetections)
 		detected = ast.ObjectTerm(
-			pair("git_ops_managed", truth(l.GitOpsManaged)),
-			pair("git_ops_tool", text(l.GitOpsTool)),
-			pair("pdb_protected", truth(l.PDBProtected)),
-			pair("hpa_enabled", truth(l.HPAEnabled)),
-			pair("stateful", truth(l.Stateful)),
-			pair("helm_managed", truth(l.HelmManaged)),
-			pair("network_isolated", truth(l.NetworkIsolated)),
-			pair("service_mesh", text(l.ServiceMesh)),
+			[2]*ast.Term{keyGitOpsManaged, truth(l.GitOpsManaged)},
+			[2]*ast.Term{keyGitOpsTool, text(l.GitOpsTool)},
+			[2]*ast.Term{keyPDBProtected, truth(l.PDBProtected)},
+			[2]*ast.Term{keyHPAEnabled, truth(l.HPAEnabled)},
+			[2]*ast.Term{keyStateful, truth(l.Stateful)},
+			[2]*ast.Term{keyHelmManaged, truth(l.HelmManaged)},
+			[2]*ast.Term{keyNetworkIsolated, truth(l.NetworkIsolated)},
+			[2]*ast.Term{keyServiceMesh, text(l.ServiceMesh)},
 		)
 	}
 	custom := emptyObject()
 	if len(in.CustomLabels) > 0 {
 		pairs := make([][2]*ast.Term, 0, len(in.CustomLabels))
 		for name, values := range in.CustomLabels {
-			pairs = append(pairs, pair(name, list(values)))
+			pairs = append(pairs, [2]*ast.Term{text(name), list(values)})
 		}
 		custom = ast.ObjectTerm(pairs...)
 	}
 	return ast.NewObject(
-		pair("signal_type", text(in.SignalType)),
-		pair("severity", text(in.Severity)),
-		pair("environment", text(in.Environment)),
-		pair("business_priority", text(in.BusinessPriority)),
-		pair("target_resource", ast.ObjectTerm(
-			pair("kind", text(in.TargetResource.Kind)),
-			pair("name", text(in.TargetResource.Name)),
-			pair("namespace", text(in.TargetResource.Namespace)),
-		)),
-		pair("detected_labels", detected),
-		pair("failed_detections", failed),
-		pair("custom_labels", custom),
-		pair("confidence", number(confidence)),
-		pair("confidence_known", truth(known)),
-		pair("target_in_owner_chain", truth(in.TargetInOwnerChain != nil && *in.TargetInOwnerChain)),
-		pair("warnings", list(in.Warnings)),
-		pair("is_recovery_attempt", truth(in.IsRecoveryAttempt)),
-		pair("recovery_attempt_number", ast.InternedTerm(in.RecoveryAttemptNumber)),
-		pair("gaps_touching_cause", ast.InternedTerm(in.GapsTouchingCause)),
-		pair("workflow_id", text(in.WorkflowID)),
-		pair("root_cause_severity", text(string(in.RootCauseSeverity))),
+		[2]*ast.Term{keySignalType, text(in.SignalType)},
+		[2]*ast.Term{keySeverity, text(in.Severity)},
+		[2]*ast.Term{keyEnvironment, text(in.Environment)},
+		[2]*ast.Term{keyBusinessPriority, text(in.BusinessPriority)},
+		[2]*ast.Term{keyTargetResource, ast.ObjectTerm(
+			[2]*ast.Term{keyKind, text(in.TargetResource.Kind)},
+			[2]*ast.Term{keyName, text(in.TargetResource.Name)},
+			[2]*ast.Term{keyNamespace, text(in.TargetResource.Namespace)},
+		)},
+		[2]*ast.Term{keyDetectedLabels, detected},
+		[2]*ast.Term{keyFailedDetections, failed},
+		[2]*ast.Term{keyCustomLabels, custom},
+		[2]*ast.Term{keyConfidence, number(confidence)},
+		[2]*ast.Term{keyConfidenceKnown, truth(known)},
+		[2]*ast.Term{keyTargetInOwnerChain, truth(in.TargetInOwnerChain != nil && *in.TargetInOwnerChain)},
+		[2]*ast.Term{keyWarnings, list(in.Warnings)},
+		[2]*ast.Term{keyIsRecoveryAttempt, truth(in.IsRecoveryAttempt)},
+		[2]*ast.Term{keyRecoveryAttemptNumber, ast.InternedTerm(in.RecoveryAttemptNumber)},
+		[2]*ast.Term{keyGapsTouchingCause, ast.InternedTerm(in.GapsTouchingCause)},
+		[2]*ast.Term{keyWorkflowID, text(in.WorkflowID)},
+		[2]*ast.Term{keyRootCauseSeverity, text(string(in.RootCauseSeverity))},
 	)
 }
+
+// The keys of the input document. Terms are never written to, so all documents share them; making
+// them anew would cost as much as all the values.
+var (
+	keySignalType            = ast.StringTerm("signal_type")
+	keySeverity              = ast.StringTerm("severity")
+	keyEnvironment           = ast.StringTerm("environment")
+	keyBusinessPriority      = ast.StringTerm("business_priority")
+	keyTargetResource        = ast.StringTerm("target_resource")
+	keyKind                  = ast.StringTerm("kind")
+	keyName                  = ast.StringTerm("name")
+	keyNamespace             = ast.StringTerm("namespace")
+	keyDetectedLabels        = ast.StringTerm("detected_labels")
+	keyGitOpsManaged         = ast.StringTerm("git_ops_managed")
+	keyGitOpsTool            = ast.StringTerm("git_ops_tool")
+	keyPDBProtected          = ast.StringTerm("pdb_protected")
+	keyHPAEnabled            = ast.StringTerm("hpa_enabled")
+	keyStateful              = ast.StringTerm("stateful")
+	keyHelmManaged           = ast.StringTerm("helm_managed")
+	keyNetworkIsolated       = ast.StringTerm("network_isolated")
+	keyServiceMesh           = ast.StringTerm("service_mesh")
+	keyFailedDetections      = ast.StringTerm("failed_detections")
+	keyCustomLabels          = ast.StringTerm("custom_labels")
+	keyConfidence            = ast.StringTerm("confidence")
+	keyConfidenceKnown       = ast.StringTerm("confidence_known")
+	keyTargetInOwnerChain    = ast.StringTerm("target_in_owner_chain")
+	keyWarnings              = ast.StringTerm("warnings")
+	keyIsRecoveryAttempt     = ast.StringTerm("is_recovery_attempt")
+	keyRecoveryAttemptNumber = ast.StringTerm("recovery_attempt_number")
+	keyGapsTouchingCause     = ast.StringTerm("gaps_touching_cause")
+	keyWorkflowID            = ast.StringTerm("workflow_id")
+	keyRootCauseSeverity     = ast.StringTerm("root_cause_severity")
+)
 
 // inputSchema is the JSON schema of the input document. A policy that reads a key that is not in it
 // does not compile: such a key is always undefined, which is a misspelling or worse. Two lists may be
@@ -138,10 +171,6 @@ const inputSchema = `{
   },
   "additionalProperties": false
 }`
-
-func pair(name string, value *ast.Term) [2]*ast.Term {
-	return [2]*ast.Term{ast.InternedTerm(name), value}
-}
 
 func text(s string) *ast.Term { return ast.InternedTerm(s) }
 

@@ -11,16 +11,16 @@ const (
 	resultFailure = "failure"
 )
 
-// metrics are the policy's figures.
-type metrics struct {
+// figures are the policy's figures.
+type figures struct {
 	reloads     *prometheus.CounterVec
 	info        *prometheus.GaugeVec
 	reloadError prometheus.Gauge
 	evaluation  prometheus.Histogram
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
-	m := &metrics{
+func newFigures(r prometheus.Registerer) (*figures, error) {
+	m := &figures{
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "aianalysis_policy_reloads_total",
 			Help: "Attempts to load a changed approval policy, by result (success, failure).",
@@ -53,7 +53,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 }
 
 // inForce shows the policy with the given hash, and only it.
-func (m *metrics) inForce(hash string) {
+func (m *figures) inForce(hash string) {
 	m.info.Reset()
 	m.info.WithLabelValues(hash[:16]).Set(1)
 	m.reloadError.Set(0)

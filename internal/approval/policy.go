@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/metrics"
 	"github.com/open-policy-agent/opa/v1/rego"
 	"github.com/open-policy-agent/opa/v1/topdown"
 
@@ -191,7 +192,7 @@ func (p *policy) run(ctx context.Context, input ast.Value, timeout time.Duration
 	defer timer.Stop()
 	stop := context.AfterFunc(ctx, cancel.Cancel)
 	defer stop()
-	results, err := p.prepared.Eval(ctx, rego.EvalParsedInput(input), rego.EvalExternalCancel(cancel))
+	results, err := p.prepared.Eval(ctx, rego.EvalParsedInput(input), rego.EvalExternalCancel(cancel), rego.EvalMetrics(metrics.NoOp()))
 	switch {
 	case err != nil && topdown.IsCancel(err) && ctx.Err() != nil:
 		return outcome{}, ctx.Err()

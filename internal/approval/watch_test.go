@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -180,15 +181,15 @@ func TestReloadOfAPlainFile(t *testing.T) {
 func TestPollingFindsWhatEventsMiss(t *testing.T) {
 	path := write(t, askAll)
 	synctest.Test(t, func(t *testing.T) {
-		var reports []Status
+		reports := make(chan Status, 100)
 		start := time.Now()
-		e, err := Load(path, Options{OnReload: func(s Status) { reports = append(reports, s) }})
+		e, err := Load(path, Options{OnReload: func(s Status) { reports <- s }})
 		if err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		rearmed := 0
-		go e.follow(ctx, changes{rearm: func() { rearmed++ }})
+		var rearmed atomic.Int32
+		go e.follow(ctx, changes{rearm: func() { rearmed.Add(1) }})
 		synctest.Wait()
 		if err := os.WriteFile(path, []byte(failsOpen), 0o600); err != nil {
 			t.Fatal(err)
@@ -196,34 +197,40 @@ func TestPollingFindsWhatEventsMiss(t *testing.T) {
 		time.Sleep(pollInterval - time.Second)
 		synctest.Wait()
 		if len(reports) != 0 {
-			t.Errorf("reports before the poll = %+v", reports)
+			t.Errorf("report before the poll: %+v", <-reports)
 		}
 		time.Sleep(10 * pollInterval)
 		synctest.Wait()
-		if len(reports) != 1 || reports[0].Err == nil {
-			t.Errorf("reports = %+v, want one refusal, however often the bad file is seen", reports)
+		if n := len(reports); n != 1 {
+			t.Fatalf("%d reports, want one, however often the bad file is seen", n)
+		}
+		if s := <-reports; s.Err == nil {
+			t.Errorf("report = %+v, want a refusal", s)
 		}
 		if err := os.WriteFile(path, []byte(allowStaging), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(pollInterval)
 		synctest.Wait()
-		if len(reports) != 2 || reports[1].Err != nil || !reports[1].LoadedAt.After(start) {
-			t.Errorf("reports = %+v, want the new policy after the refusal", reports)
+		if n := len(reports); n != 1 {
+			t.Fatalf("%d reports after the refusal, want one", n)
 		}
-		if rearmed != 11 {
-			t.Errorf("rearmed %d times, want once at each of 11 polls", rearmed)
+		if s := <-reports; s.Err != nil || !s.LoadedAt.After(start) {
+			t.Errorf("report = %+v, want the new policy", s)
 		}
 		cancel()
 		synctest.Wait()
+		if n := rearmed.Load(); n != 11 {
+			t.Errorf("rearmed %d times, want once at each of 11 polls", n)
+		}
 	})
 }
 
 func TestEventsOfOneChangeComeTogether(t *testing.T) {
 	path := write(t, askAll)
 	synctest.Test(t, func(t *testing.T) {
-		reports := 0
-		e, err := Load(path, Options{OnReload: func(Status) { reports++ }})
+		reports := make(chan Status, 100)
+		e, err := Load(path, Options{OnReload: func(s Status) { reports <- s }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,13 +246,13 @@ func TestEventsOfOneChangeComeTogether(t *testing.T) {
 			time.Sleep(debounce / 10)
 		}
 		synctest.Wait()
-		if reports != 0 {
-			t.Errorf("%d reloads while the change went on", reports)
+		if n := len(reports); n != 0 {
+			t.Errorf("%d reloads while the change went on", n)
 		}
 		time.Sleep(debounce)
 		synctest.Wait()
-		if want := hashOf([]byte(fmt.Sprint(askAll, "# 4\n"))); reports != 1 || e.Hash() != want {
-			t.Errorf("%d reloads to %s, want 1 to %s", reports, e.Hash(), want)
+		if want := hashOf([]byte(fmt.Sprint(askAll, "# 4\n"))); len(reports) != 1 || e.Hash() != want {
+			t.Errorf("%d reloads to %s, want 1 to %s", len(reports), e.Hash(), want)
 		}
 		cancel()
 		synctest.Wait()
