@@ -212,9 +212,8 @@ func read(path string) ([]byte, error) {
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		var pathError *os.PathError
-		if errors.As(err, &pathError) {
-			err = pathError.Err // the message names the file already
+		if e, ok := errors.AsType[*os.PathError](err); ok {
+			err = e.Err // the message names the file already
 		}
 		return nil, unreadable(fmt.Errorf("cannot be opened: %w", err))
 	}

@@ -2,9 +2,11 @@ package config
 
 import (
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -119,18 +121,23 @@ func TestDefaultsAreValid(t *testing.T) {
 }
 
 func TestTablesNameKeysThatExist(t *testing.T) {
-	check := func(service service) {
+	for _, service := range []service{&AIAnalysis{}, &HolmesGPTAPI{}, &DataStorage{}} {
 		def, root := service.definition(), reflect.ValueOf(service).Elem()
-		for _, target := range def.aliases {
-			fieldAt(root, target) // panics when there is none
-		}
+		keys := slices.Collect(maps.Values(def.aliases))
 		for _, o := range def.overrides {
-			fieldAt(root, o.key)
+			keys = append(keys, o.key)
+		}
+		for _, key := range keys {
+			func() {
+				defer func() {
+					if problem := recover(); problem != nil {
+						t.Errorf("%T: %v", service, problem)
+					}
+				}()
+				fieldAt(root, key)
+			}()
 		}
 	}
-	check(&AIAnalysis{})
-	check(&HolmesGPTAPI{})
-	check(&DataStorage{})
 }
 
 func TestLoadAIAnalysisDocuments(t *testing.T) {
