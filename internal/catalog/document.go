@@ -116,9 +116,9 @@ func ParseDocument(name string, data []byte) (incident.Workflow, error) {
 	return d.workflow(data), nil
 }
 
-// Load parses every *.yaml file of a directory, in the order of their names. The error, of
-// KindInvalid, lists the faults of all files; two files with the same workflow and version are a
-// fault too.
+// Load parses every *.yaml file of a directory but kustomization.yaml, in the order of their names.
+// The error, of KindInvalid, lists the faults of all files; two files with the same workflow and
+// version are a fault too.
 func Load(dir fs.FS) ([]incident.Workflow, error) {
 	const op = "load workflow documents"
 	files, err := fs.Glob(dir, "*.yaml")
@@ -129,6 +129,9 @@ func Load(dir fs.FS) ([]incident.Workflow, error) {
 	var faults incident.FieldErrors
 	seen := map[string]string{}
 	for _, file := range files {
+		if path.Base(file) == "kustomization.yaml" {
+			continue
+		}
 		data, err := fs.ReadFile(dir, file)
 		if err != nil {
 			return nil, incident.Errorf(incident.KindInternal, op, "%w", err)

@@ -24,6 +24,8 @@ type Option struct {
 	Name          string
 	Risk          string // low, medium or high
 	Preconditions []string
+	// MadeFor is set when the workflow lists the cause's class, and not merely its signal type.
+	MadeFor bool
 }
 
 // Selection is the outcome of Select.
@@ -316,7 +318,7 @@ func (s *selector) sameParameters(w *incident.Workflow, now, before map[string]s
 func (s *selector) option(c *considered) Option {
 	w := c.entry.Workflow
 	return Option{
-		Name: w.Name, Risk: Risk(*w), Preconditions: Preconditions(*w),
+		Name: w.Name, Risk: Risk(*w), Preconditions: Preconditions(*w), MadeFor: c.listed,
 		Selected: incident.SelectedWorkflow{
 			ID: c.id(), Title: c.title(), Version: w.Version, ContainerImage: w.ContainerImage, ContainerDigest: w.ContainerDigest,
 			Confidence: Confidence(s.cause, c.fit), Rationale: s.rationale(c), Parameters: c.parameters,

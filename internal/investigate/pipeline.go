@@ -158,7 +158,8 @@ func (p *Pipeline) store(ctx context.Context, snapshot *diagnose.Snapshot) (dige
 	return "", "", dependency(ctx, "store the evidence bundle", err)
 }
 
-// choose asks the catalog for workflows, by the most specific signal type first, until one fits.
+// choose asks the catalog for workflows, by the most specific signal type first, until one fits that
+// is made for the cause. One that is not is chosen only when no signal type leads to a better.
 func (p *Pipeline) choose(ctx context.Context, cause incident.Cause, in incident.Incident) (catalog.Selection, error) {
 	var entries []catalog.Entry
 	seen := map[string]bool{}
@@ -182,7 +183,7 @@ func (p *Pipeline) choose(ctx context.Context, cause incident.Cause, in incident
 			}
 			entries = append(entries, entry)
 		}
-		if sel := catalog.Select(cause, in, entries, p.o.Clock().UTC()); len(sel.Options) > 0 {
+		if sel := catalog.Select(cause, in, entries, p.o.Clock().UTC()); len(sel.Options) > 0 && sel.Options[0].MadeFor {
 			return sel, nil
 		}
 	}
