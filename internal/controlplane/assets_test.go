@@ -13,7 +13,7 @@ func startScripts(t *testing.T, etcd, apiserver string) (*Server, error) {
 	dir := t.TempDir()
 	for name, script := range map[string]string{"etcd": etcd, "kube-apiserver": apiserver} {
 		if script != "" {
-			if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil { //nolint:gosec // a program must be executable
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\n"+script+"\n"), 0o700); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -91,7 +91,6 @@ func spawn(dir, binary string, args []string) (*process, *os.File, error) {
 		return nil, nil, err
 	}
 	_ = os.Remove(stderr.Name())
-	//nolint:gosec // the binary is the one that Build made or the user named
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, stderr
