@@ -258,7 +258,8 @@ type AnalysisCompleted struct {
 func (p AnalysisCompleted) facts() facts {
 	f := facts{
 		eventType: TypeAnalysisCompleted, action: "analysis_complete", outcome: incident.OutcomeSuccess,
-		identity: []string{p.Phase, p.Reason, p.SubReason, p.WorkflowID},
+		// An analysis that is ended again after a crash, by another policy, ends in another way.
+		identity: []string{p.Phase, p.Reason, p.SubReason, p.WorkflowID, strconv.FormatBool(p.ApprovalRequired), p.PolicyHash},
 	}
 	if p.Phase == "Failed" {
 		f.outcome, f.severity = incident.OutcomeFailure, "warning"

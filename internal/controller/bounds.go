@@ -28,8 +28,8 @@ const (
 	maxEvidence  = 100
 	maxParameter = 64
 
-	// maxParameterBytes bounds the names and values of all parameters together.
-	maxParameterBytes = 32 << 10
+	// maxParameterBytes bounds the parameters of a workflow as JSON.
+	maxParameterBytes = 64 << 10
 
 	// maxStatusBytes bounds the status as JSON, far below what etcd takes with any spec beside it.
 	maxStatusBytes = 256 << 10

@@ -77,25 +77,53 @@ type Reconciler struct {
 }
 
 // Register builds a Reconciler and adds it to mgr, whose cache should be made by CacheOptions. The
-// caller closes it after the manager has stopped, or when Register's caller gives up.
+// caller closes it after the manager has stopped, or has not been started.
 func Register(mgr manager.Manager, o Options) (*Reconciler, error) {
+	r, err := build(mgr.GetClient(), mgr.GetAPIReader(), o)
+	if err != nil {
+		return nil, err
+	}
+	workers := o.Workers
+	if workers <= 0 {
+		workers = 16
+	}
+	skip := true
+	err = builder.ControllerManagedBy(mgr).
+		Named("aianalysis").
+		Watches(&v1alpha1.AIAnalysis{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(r.relevant())).
+		WatchesRawSource(source.Func(r.waker.start)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			ReconciliationTimeout:   reconcileTimeout,
+			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
+			// Several managers can live in one process: kubernaut up, the tests.
+			SkipNameValidation: &skip,
+		}).
+		Complete(r)
+	if err != nil {
+		r.Close()
+		return nil, fmt.Errorf("add the controller to the manager: %w", err)
+	}
+	return r, nil
+}
+
+// build returns a Reconciler that reads from c, and from reader where it must not be stale.
+func build(c client.Client, reader client.Reader, o Options) (*Reconciler, error) {
 	var errs []error
-	for what, missing := range map[string]bool{
-		"Investigator": o.Investigator == nil, "Evaluator": o.Evaluator == nil, "Recorder": o.Recorder == nil,
-	} {
-		if missing {
+	need := func(ok bool, what string) {
+		if !ok {
 			errs = append(errs, fmt.Errorf("%s is nil", what))
 		}
 	}
+	need(o.Investigator != nil, "Investigator")
+	need(o.Evaluator != nil, "Evaluator")
+	need(o.Recorder != nil, "Recorder")
 	if o.Settings == (Settings{}) {
 		o.Settings = DefaultSettings()
 	}
 	errs = append(errs, o.Settings.validate())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("controller options: %w", err)
-	}
-	if o.Workers <= 0 {
-		o.Workers = 16
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -111,34 +139,16 @@ func Register(mgr manager.Manager, o Options) (*Reconciler, error) {
 		return nil, fmt.Errorf("controller metrics: %w", err)
 	}
 	w := &waker{}
-	r := &Reconciler{
-		client: mgr.GetClient(), reader: mgr.GetAPIReader(),
+	return &Reconciler{
+		client: c, reader: reader,
 		evaluator: o.Evaluator, recorder: o.Recorder, requestHash: o.RequestHash,
 		settings: o.Settings, log: o.Logger, clock: o.Clock, jitter: o.Jitter, metrics: m,
 		latest:     newLatest(),
 		calls:      newCalls(o.Investigator, o.Settings, o.Clock, o.Logger, m, w.wake),
 		deliveries: newDeliveries(o.Recorder.Delivered, o.Settings.DeliveryWait, w.wake),
-		announcer:  newAnnouncer(mgr.GetClient(), o.Clock, o.Logger, m),
+		announcer:  newAnnouncer(c, o.Clock, o.Logger, m),
 		waker:      w,
-	}
-	skip := true
-	err = builder.ControllerManagedBy(mgr).
-		Named("aianalysis").
-		Watches(&v1alpha1.AIAnalysis{}, &handler.EnqueueRequestForObject{}, builder.WithPredicates(r.relevant())).
-		WatchesRawSource(source.Func(w.start)).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: o.Workers,
-			ReconciliationTimeout:   reconcileTimeout,
-			RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
-			// Several managers can live in one process: kubernaut up, the tests.
-			SkipNameValidation: &skip,
-		}).
-		Complete(r)
-	if err != nil {
-		r.Close()
-		return nil, fmt.Errorf("add the controller to the manager: %w", err)
-	}
-	return r, nil
+	}, nil
 }
 
 // Close cuts off investigations and waits, without writing their outcome: the next process resumes

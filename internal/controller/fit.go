@@ -98,6 +98,12 @@ var sheds = []func(*v1alpha1.AIAnalysisStatus){
 		for _, t := range long {
 			*t = text(*t, maxWhat)
 		}
+		if s.Policy != nil {
+			s.Policy.Rules = first(s.Policy.Rules, 5)
+			if s.ApprovalContext != nil {
+				s.ApprovalContext.PolicyEvaluation.MatchedRules = s.Policy.Rules
+			}
+		}
 	},
 }
 

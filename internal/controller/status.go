@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -248,12 +249,8 @@ func checkWorkflow(wf incident.SelectedWorkflow) error {
 	if len(wf.Parameters) > maxParameter {
 		errs = append(errs, fmt.Errorf("it has %d parameters, more than %d", len(wf.Parameters), maxParameter))
 	}
-	size := 0
-	for name, value := range wf.Parameters {
-		size += len(name) + len(value)
-	}
-	if size > maxParameterBytes {
-		errs = append(errs, fmt.Errorf("its parameters have %d bytes, more than %d", size, maxParameterBytes))
+	if b, err := json.Marshal(wf.Parameters); err != nil || len(b) > maxParameterBytes {
+		errs = append(errs, fmt.Errorf("its parameters have %d bytes, more than %d", len(b), maxParameterBytes))
 	}
 	return errors.Join(errs...)
 }
