@@ -214,7 +214,7 @@ func (b *build) lock(ctx context.Context) (unlock func(), err error) {
 // build cache does not have.
 func (b *build) countStale(ctx context.Context) (int, error) {
 	start, downloads, stale := time.Now(), 0, 0
-	b.progress(Progress{Phase: Downloading})
+	b.progress(Progress{Phase: Loading})
 	args := append([]string{"list", "-deps", "-f={{.Stale}}"}, buildFlags()...)
 	cmd := b.goCommand(ctx, append(args, ".")...)
 	var stdout bytes.Buffer
@@ -224,7 +224,7 @@ func (b *build) countStale(ctx context.Context) (int, error) {
 			return false
 		}
 		downloads++
-		b.progress(Progress{Phase: Downloading, Done: downloads, Elapsed: time.Since(start)})
+		b.progress(Progress{Phase: Loading, Done: downloads, Elapsed: time.Since(start)})
 		return true
 	}); err != nil {
 		return 0, err

@@ -45,8 +45,8 @@ func TestBuildRunsOnce(t *testing.T) {
 	if out, err := exec.CommandContext(t.Context(), first).CombinedOutput(); err != nil || string(out) != "hello" {
 		t.Errorf("the built program: got %q, %v, want hello", out, err)
 	}
-	if len(phases) == 0 || phases[0] != Downloading || phases[len(phases)-1] != Linking {
-		t.Errorf("progress: got %v, want it to begin with %q and to end with %q", phases, Downloading, Linking)
+	if len(phases) == 0 || phases[0] != Loading || phases[len(phases)-1] != Linking {
+		t.Errorf("progress: got %v, want it to begin with %q and to end with %q", phases, Loading, Linking)
 	}
 
 	phases = nil
@@ -76,7 +76,7 @@ func TestBuildsAtOnceBecomeOne(t *testing.T) {
 		compiled int
 	)
 	o.Progress = func(p Progress) {
-		if p.Phase == Downloading && p.Done == 0 { // each build that is not spared begins so
+		if p.Phase == Loading && p.Done == 0 { // each build that is not spared begins so
 			mu.Lock()
 			compiled++
 			mu.Unlock()

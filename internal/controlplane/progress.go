@@ -11,16 +11,16 @@ type Phase string
 
 // The phases of a build, in their order. Waiting is for another process that builds the same.
 const (
-	Waiting     Phase = "waiting for another build"
-	Downloading Phase = "downloading modules"
-	Compiling   Phase = "compiling"
-	Linking     Phase = "linking"
+	Waiting   Phase = "waiting for another build"
+	Loading   Phase = "loading modules"
+	Compiling Phase = "compiling"
+	Linking   Phase = "linking"
 )
 
 // Progress is how far a phase is.
 type Progress struct {
 	Phase   Phase
-	Done    int           // modules downloaded or packages compiled so far
+	Done    int           // modules downloaded, or packages compiled, so far
 	Total   int           // packages to compile; 0: not known
 	Elapsed time.Duration // since the phase began
 }
@@ -32,7 +32,7 @@ func (p Progress) String() string {
 	case p.Total > 0:
 		s += fmt.Sprintf(" %d of %d packages (%d %%)", p.Done, p.Total, 100*p.Done/p.Total)
 	case p.Done > 0:
-		s += fmt.Sprintf(" %d", p.Done)
+		s += fmt.Sprintf(" (%d downloaded)", p.Done)
 	}
 	if p.Elapsed >= time.Second {
 		s += ", " + p.Elapsed.Round(time.Second).String()

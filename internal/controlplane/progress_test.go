@@ -11,8 +11,8 @@ func TestShowProgress(t *testing.T) {
 		at time.Duration
 		p  Progress
 	}{
-		{0, Progress{Phase: Downloading}},
-		{time.Second, Progress{Phase: Downloading, Done: 7, Elapsed: time.Second}},
+		{0, Progress{Phase: Loading}},
+		{time.Second, Progress{Phase: Loading, Done: 7, Elapsed: time.Second}},
 		{2 * time.Second, Progress{Phase: Compiling, Total: 200}},
 		{2*time.Second + time.Millisecond, Progress{Phase: Compiling, Done: 1, Total: 200}},
 		{14 * time.Second, Progress{Phase: Compiling, Done: 50, Total: 200, Elapsed: 12 * time.Second}},
@@ -23,13 +23,13 @@ func TestShowProgress(t *testing.T) {
 		terminal bool
 		want     string
 	}{
-		{"lines", false, `building the control plane (once): downloading modules
+		{"lines", false, `building the control plane (once): loading modules
 building the control plane (once): compiling 0 of 200 packages (0 %)
 building the control plane (once): compiling 50 of 200 packages (25 %), 12s
 building the control plane (once): linking, 18s
 `},
-		{"terminal", true, "\r\x1b[Kbuilding the control plane (once): downloading modules" +
-			"\r\x1b[Kbuilding the control plane (once): downloading modules 7, 1s" +
+		{"terminal", true, "\r\x1b[Kbuilding the control plane (once): loading modules" +
+			"\r\x1b[Kbuilding the control plane (once): loading modules (7 downloaded), 1s" +
 			"\r\x1b[Kbuilding the control plane (once): compiling 0 of 200 packages (0 %)" +
 			"\r\x1b[Kbuilding the control plane (once): compiling 50 of 200 packages (25 %), 12s" +
 			"\r\x1b[Kbuilding the control plane (once): linking, 18s" +
