@@ -53,13 +53,13 @@ const (
 	MaxClockSkew = 5 * time.Minute
 )
 
-// EventCategories are the values that AuditEvent.Category may have.
-func EventCategories() []string {
-	return []string{
-		"gateway", "notification", "analysis", "signalprocessing", "workflow", "execution",
-		"orchestration", "workflow_catalog", "aiagent",
-	}
+var eventCategories = []string{
+	"gateway", "notification", "analysis", "signalprocessing", "workflow", "execution", "orchestration",
+	"workflow_catalog", "aiagent",
 }
+
+// EventCategories returns the values that AuditEvent.Category may have.
+func EventCategories() []string { return slices.Clone(eventCategories) }
 
 // WithDefaults returns e with the fields filled that the contract gives a default: version, actor,
 // resource and severity.
@@ -108,8 +108,8 @@ func (e AuditEvent) Validate(now time.Time) FieldErrors {
 	case e.Timestamp.UTC().Year() > 9999 || e.Timestamp.UTC().Year() < 1:
 		f.Add("event_timestamp", "must be in the years 1 to 9999")
 	}
-	if !slices.Contains(EventCategories(), e.Category) {
-		f.Add("event_category", "must be one of %s", strings.Join(EventCategories(), ", "))
+	if !slices.Contains(eventCategories, e.Category) {
+		f.Add("event_category", "must be one of %s", strings.Join(eventCategories, ", "))
 	}
 	text("event_action", e.Action, 1, MaxEventAction)
 	if e.Outcome != OutcomeSuccess && e.Outcome != OutcomeFailure && e.Outcome != OutcomePending {
@@ -125,6 +125,9 @@ func (e AuditEvent) Validate(now time.Time) FieldErrors {
 	text("severity", e.Severity, 0, MaxEventSeverity)
 	if e.ParentID != "" && !ValidUUID(e.ParentID) {
 		f.Add("parent_event_id", "must be a UUID")
+	}
+	if e.DurationMS != nil && *e.DurationMS < 0 {
+		f.Add("duration_ms", "must not be negative")
 	}
 	switch data := bytes.TrimLeft(e.Data, " \t\r\n"); {
 	case len(e.Data) > MaxEventData:

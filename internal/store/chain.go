@@ -32,7 +32,7 @@ func prepareEvent(e incident.AuditEvent) (*pendingEvent, error) {
 	e.ID, e.ParentID = strings.ToLower(e.ID), strings.ToLower(e.ParentID)
 	e.Timestamp = e.Timestamp.UTC().Round(0)
 
-	buf := make([]byte, 0, 512+len(e.Data)+len(e.Data)/8)
+	buf := make([]byte, 0, 768+len(e.Data)+len(e.Data)/8)
 	member := func(name, value string) {
 		buf = append(buf, `,"`...)
 		buf = append(buf, name...)

@@ -40,7 +40,7 @@ func (s *Store) openSQLite(o Options) error {
 		q := url.Values{"_pragma": append([]string{"busy_timeout(10000)", "foreign_keys(1)"}, extra...)}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	}
-	writes := dsn("journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)") + "&_txlock=immediate"
+	writes := dsn("journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)", "cache_size(-32000)") + "&_txlock=immediate"
 	if s.writes, err = sql.Open("sqlite", writes); err != nil {
 		return err
 	}

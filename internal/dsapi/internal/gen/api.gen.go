@@ -420,24 +420,24 @@ func (e WorkflowSearchFiltersPriority) Valid() bool {
 	}
 }
 
-// Defines values for WorkflowSeverity.
+// Defines values for WorkflowSearchFiltersSeverity.
 const (
-	WorkflowSeverityCritical WorkflowSeverity = "critical"
-	WorkflowSeverityHigh     WorkflowSeverity = "high"
-	WorkflowSeverityLow      WorkflowSeverity = "low"
-	WorkflowSeverityMedium   WorkflowSeverity = "medium"
+	WorkflowSearchFiltersSeverityCritical WorkflowSearchFiltersSeverity = "critical"
+	WorkflowSearchFiltersSeverityHigh     WorkflowSearchFiltersSeverity = "high"
+	WorkflowSearchFiltersSeverityLow      WorkflowSearchFiltersSeverity = "low"
+	WorkflowSearchFiltersSeverityMedium   WorkflowSearchFiltersSeverity = "medium"
 )
 
-// Valid indicates whether the value is a known member of the WorkflowSeverity enum.
-func (e WorkflowSeverity) Valid() bool {
+// Valid indicates whether the value is a known member of the WorkflowSearchFiltersSeverity enum.
+func (e WorkflowSearchFiltersSeverity) Valid() bool {
 	switch e {
-	case WorkflowSeverityCritical:
+	case WorkflowSearchFiltersSeverityCritical:
 		return true
-	case WorkflowSeverityHigh:
+	case WorkflowSearchFiltersSeverityHigh:
 		return true
-	case WorkflowSeverityLow:
+	case WorkflowSearchFiltersSeverityLow:
 		return true
-	case WorkflowSeverityMedium:
+	case WorkflowSearchFiltersSeverityMedium:
 		return true
 	default:
 		return false
@@ -553,9 +553,9 @@ type AuditEventRequest struct {
 	EventOutcome EventOutcome `json:"event_outcome"`
 
 	// EventTimestamp Not more than 5 minutes in the future; any time in the past.
-	EventTimestamp time.Time `json:"event_timestamp"`
-	EventType      string    `json:"event_type"`
-	Namespace      *string   `json:"namespace,omitempty"`
+	EventTimestamp string  `json:"event_timestamp"`
+	EventType      string  `json:"event_type"`
+	Namespace      *string `json:"namespace,omitempty"`
 
 	// ParentEventId Must be stored already when the event is written alone.
 	ParentEventId *string `json:"parent_event_id,omitempty"`
@@ -878,7 +878,7 @@ type WorkflowSearchFilters struct {
 	DetectedLabels *DetectedLabels               `json:"detected_labels,omitempty"`
 	Environment    string                        `json:"environment"`
 	Priority       WorkflowSearchFiltersPriority `json:"priority"`
-	Severity       WorkflowSeverity              `json:"severity"`
+	Severity       WorkflowSearchFiltersSeverity `json:"severity"`
 	SignalType     string                        `json:"signal_type"`
 
 	// Status Of any type, and ignored; see `include_disabled`.
@@ -887,6 +887,9 @@ type WorkflowSearchFilters struct {
 
 // WorkflowSearchFiltersPriority defines model for WorkflowSearchFilters.Priority.
 type WorkflowSearchFiltersPriority string
+
+// WorkflowSearchFiltersSeverity defines model for WorkflowSearchFilters.Severity.
+type WorkflowSearchFiltersSeverity string
 
 // WorkflowSearchRequest defines model for WorkflowSearchRequest.
 type WorkflowSearchRequest struct {
@@ -928,9 +931,6 @@ type WorkflowSearchResult struct {
 	Title          string          `json:"title"`
 	WorkflowId     string          `json:"workflow_id"`
 }
-
-// WorkflowSeverity defines model for WorkflowSeverity.
-type WorkflowSeverity string
 
 // WorkflowStatus defines model for WorkflowStatus.
 type WorkflowStatus string
@@ -8311,108 +8311,108 @@ var swaggerSpec = []string{
 	"xVulymG+P95JYuyIbR1gb1lLX6bbpC8Y4nWN95L3usSwRv/z3c+vkSEhsFYoVHCp0BF6RX+I68tTkBJ4",
 	"BSpIMSMCAd/2LtP9BMgQMlwYg0m65JIwfbiNOB+jmdZ/+NwZUNCTEXqhUIGviIQ2lC2gvSFtmpGi5Jrf",
 	"h8SdEitFhJ7yf/82PvgeH8wvDn78+Pm7mwP/5+k+P4+Ob/42LFZ6EuvWU/3Ztg3z2b5yXnBBtIjH0Bkq",
-	"KKuUphejCs0rVQnyFGG2RnoU97zEUrXUoj0kYw+rj8bb0bol3rbI8+R2YmgbAK8qqdCMOO0W52CqaJRB",
-	"iw0GRRRhCOdWJfyGONERhTuXSJtl3suF0ZOtO1O2ec+WKeHUt07pC8XdG4qyOd92PR3vMoknKXe6bsTK",
-	"jqzRlYetuDgkUt9BXPaY9GbZRW6Vy+AHVcTcXD3I2AdYCLy+leC1uwgp39iB2wt1V1G9xk2MzzNdBRZf",
-	"4gVl2F2rG81oTcvuxqxc740V2tYPFcty8g64SWBPdGElyj6+0z/CumNXTuguywxpBwgt6dkSU/aWlFyo",
-	"/opmgl8RZtXLvl3AaTGIVXBnWxvBnAqpnBCsJbCMEwmkqIl2vg6azPoCzw52O6OJhxfXrMm3TcodJ18S",
-	"nIXHBTum3WmO3UaDxqayMWcH5NIAVPosyLktupadzjmHeYGmMjOC3VAQASqpePESz0guh4U7j9K6zLqv",
-	"huFPL0zjs3Gf3DpCmZUGj8foiqylBuzjE5QuscCpIkLGiOB0CVJiLTmejdE1zisCrY/GY6+5ZfP+yo/H",
-	"gU0/J4qkimTNtjsHLTBV0h2zu+BGyCkU9b0SG+Mb4gIMrkjiNbw17pSucmccDNMMZqecDQL28clGuB4H",
-	"4Lqg6udSvsIML0gQZVyT95znLe1fLHiqUWSeV5+iOHoUxVHAEqBRKC82jr8s8SXTV+rAe0bUiourF5Ln",
-	"7vrpNyqz2RvBzfGEW1gV9BUxtkC3DyoV5VEc5ZRdEZFt2olUWJF5lQ9QVg9d2vqQN+cCK7LC+rJmXNG5",
-	"9dJEcYQZzteSSmC9C4bzUvCUSKkXENe+VU2on0ha2U5cpEsilXCD1C7YFCucc90TU7zQ91hoVy353luk",
-	"rFI9tT5hTPNKgNWJsEx3C43zD4JztQzfuTMsW2OnnDFzVHFUMaGJFWSqIai3DU9LmGkNfd3fu9ug6vWE",
-	"2FrtGO5tI2D/Apf0rhOHZnvtnT5IG8BJ8/zneXT+22ahotfVWZZu4u7KUyO27WXuNdfHDjdeVWZ7Dt4B",
-	"D1wz3hJbQ/aB9jEENs+q1tn6EjNGWnyLFJjmmr5ynF4Z2YuIrAJ77orMlpzrp7KQQWTMiD50sZ426ODz",
-	"37Ozk8e7uN526SNTbK/mnFybPRT4kzX5WyW3NgT1D8bONpVVUWDDfvqzbtOTPUBbYWpPY5YgKS2p9f62",
-	"bE/jHfrWdrXbTS5BEdoD6/s0roewHBCYlWOAcYTTK8ZXOckW8MIe1y7W8M6++mD2wRbXONw/0rhham6r",
-	"IS7zpqWptAlkieW04IKEr0xwTXmvPPTi87kkA+8UVzi/jd5h5qsHdyPFzTKD+xuSly8YAsqLEQbr09sf",
-	"n6HvT8+e9CWsjCjNFULKAljfpzDORkE3wCpCNmUT0QOCKYioMHzfYKlZMJMKW+dfX58osVo2giawv9Em",
-	"s054FJq5MUzYF+hdYIwzMIUQsBmvwmM35BLAAapyssEK0DP3LJUq5fnh4VU1I4LhSo0wdXEr8jCB6BDO",
-	"CLjxQTsBjD6Ag0lilNCiqJQWIg4ApAfXlBv2qV8yrg7mvGJZEk9YUhC15NmBfojznK9IptuknM1zmir9",
-	"d4nXOcfZgeL8AOJa9EOhWQegqOmguQivoL2VLQ8qhq8xBfsQzKQBIhjO7TJHE7b1PrSGHgO/eJP00IQH",
-	"9chaEGwjfWpGtqyUomwxzfiKeVLQdH/xC6yZhm1Nzd93kYFcuGLI8m4F2IpktYW9FbgY9INVOJ9a2XUq",
-	"bHBCw/55Ncs93m/UffBflaXg13uKSXWnWdjRrnl3+w4OOKOYwpQRMd1gyGka0WLIQeuFfg29Gw6EuI2M",
-	"6PoM7R0sBNO81pU3ibMtcwIwz1IQeyPq63EgEqWFMMH3RiPccRUd/V4PQCVopnsBpu40AJn6fUOmffHP",
-	"KXhTwhaUDcQVfSrN9mqfoSQpZ9kAT66b34I8qJxq8UaqaT8SxJcYdoKzo/kGzgWmFsODGx2M0uOroS7t",
-	"oOhdVvOm6WEDhyiv5HQ48sVnjrtM8M60rvttOn97RPMqn9aoIDeIW1tb7a+oNX0G8HgTZOw7TbwD8pEf",
-	"Kb7x/cDhd66YduB5u7MfXmQf+Jyj4Z0dTlnjc5eb9TlLgGI98bxPPYFjGzr0fdTj5j59bpjMoGrc4N4O",
-	"ymgbEbbF7m9Y1aDlFMzi+p21/ZOUZgStlkQtifBzFahEKWeSZkSQbIQu8hzNKoUSYy8DP1mCCrxGM4KS",
-	"R0lfRKgJ9BaOY8KuqeCsuF3vUlDu3I9OmHozjuLozZH+51j/cwIGyI9bnJe1HU1QRVOjItHFEnTEjFaF",
-	"xlywEw4M1cBqb7W6K9l5Q7Vi4xowt8HmgWET+r5pse/dQ0eSzxMbfj6Jzj9PvGtgEp3/9v/+z//9eHOT",
-	"jNCl1r3qd2iJJcIo0bzBxAS/eXP5dvru9cU/L6fPLt5d1tGqFaO/VyTWjQ2mPTBwiSeMMhWjec6xQlwg",
-	"fSc+RZb/xs6tpJUYe1tCPJcWn7VyqpZEkoexUXJKs9N8jRJvb6CBWMCDbpGROa5yq65AmECCHry9PI6R",
-	"WZJEnOXrhzFKCsqmORyoblzgT+6XW32rKS2qwraDPyfsgVm9bQWLTDQGJiP0Vsu3EhWVVODdmBFEilKt",
-	"zVbqNcIvrVc2HhgzgukpsaJyDqE1E1afyn+XiK8YElVO5AhpZV6P7GKCCoIZJKI0J9xSr3aN/HEINxyZ",
-	"N6B77Befdw/axRa2G9I2dmDtIf2jQ1JyiY/PHp+bU3x8ipbkE8rogirZiY94chTvpLu0+ObxabxRmfG3",
-	"/fj46PR0K5/tajsBbyz5hN794+Lg+Owx4KLtkXT287g91+PTrVrQ9jO6f61oh0Pu6Ek79bij5hRSYPYM",
-	"Ptyk3dSm8OOj0yen3508Pn2yzSK+h/rTGNqDgzZq0f3oO32z5UGBaY5wlgkiZSi8alBF2tNGXitQWyf4",
-	"EgpVByG+nH61A8YPL2sLCHuqzg6T9ZSbu8hg967sDKsym0S2dwSLdPkjzR2O3J/cfUeueVdW9hWk/m0S",
-	"/07479rfUcT36a7Nmn6em7DddUmMhGcFnqdIEoISytK8ysjUGbiS0VfTFwzyDWq78wYrd4Okj8rgjGnv",
-	"zIAGhNvoHGJ5Qml0WvCWqXWv1c3H8V1unL5XtC/eeHFdnosHVxl1AXYmq0EtqUQS9rrTHaN4Ob1q7eVo",
-	"HA95pY+2uvvcoexyrqYUwP0frLHCCCKrXAXT9/Ja4remiQIrL7QsJ1gqo2LBSScxwrnkSC25JGhG1lzr",
-	"QQC4JJzkVw+/c2BqDzb6KHohqgOXhIy6m473Owg49z5zZ3Oa9XIVh+3J9+f2uNvV8IX9B3OquV3NA3YA",
-	"DMw0nXEu1V49SsJwbu6KHfoIzK7CduLOxdHnAYOO3c0G3Y3mWuftbAsq7bvCQ7E2lLoQaEPd7nUzau9t",
-	"WQtd1x0xtJUpabM56+uj0eXghyYteh0MHmnG/QWMsN4Vt8kq1o0Rb3mktjL6gIdqB6H2dtL6JnPxv4wk",
-	"G5Am6xiTPgZfe5324qehMP/beiHaonjNdDfi4UDSwhePwrnLHbTXvTMQ39OHyQ2IXHMeFm+MIKMEpnls",
-	"0vGcc8AGDNTmRnJtOAaaQQqFHE3YhD16dNFIQvLRI7DcuVQsrlvr7kwzBWRMapkxP7q0rSaPD83WULIk",
-	"cRkqyXmd90cVwgtMGYgKE6aXI3GhhTNQuqBsinuGpd9NryG2VX/UEnFwgXjdMHKxKiP0wSZCYuYtwhhS",
-	"JRF6Cwt6TSTizA6Jm5xJV8BFLQkzKY16bGNksfkJ6PKaiDVypZiQ4gibplC7AUTJuSLCzFi/yCqh+YcF",
-	"9z+aGi6PHqH3LgMOzMCcEdTLLtMYq3cJXVDiEkYSlPJK95sLXqCjOgl0yXMin6KkzolPJsxCN4GfTgI2",
-	"Jzgjcy5IXAffz7loElCeui52gJyviDhIsewZDfXbtz8+Q989+e4MpZhxpu+LCTOJq1pRcqZqOEUw8ds0",
-	"1TpFwM8xOUeJy+JOYvc3OBniHoRid9gmzQv8AZ18ubpJhhVufvmdbVJY86ApjNI8sgtoYKvn8pIFjV/C",
-	"S+Uz8VD2xOBvc7vC365Egf5heWMCeBmDc6HOkVyjJb4mCBuHwYQ9YFzBacXgZmBVnj/UYPFSwSHOyyV2",
-	"Gq9IK08zcT6JJr/aJhVShVZY2ow/9N4BQU6Y5gz6jE9OTr6va8XAcValpgVGGQFfZYFzadgGN4xJk/If",
-	"RHAZo39XUlknD/q9MuSkKsHgSTFCyU+X7yfsEJf08ProEJjboUnuSZAgmvdWhjKBHiBxVlNNihnKeMND",
-	"gChWWkPB7WlG6EI2mFoK4KczIuMJc44dylrYAhzxxeXlJXpydoqMFCnPNblnpsyTcJ4tqTdmnUiW2i8h",
-	"VNKy1WSoClUy0oxgDQnbtQeFZcbb4zFgw6yAa6VEi0gGI2Auk38mEdcNDSVo4KdEogeJg6fL2pcaJdxD",
-	"awE+EFiR5CGsVKNViYUypAnMDWL6jFMppymx+qctdHdR4nRJDo5H4yiOKpFH55ELYVytViMMr0dcLA5t",
-	"X3n48sWzy9fvLqFPI0lH/3QRj+g5Vhi9U1yYmiG1RTI6Go1NH66F3JJG59HJaDw6gfh1tYTbuo1ATY7b",
-	"ggR8OlYDtsos+YRTla/N/SD0FVXMKCP2/rl4/RwOC3GR6ZOXgTpKenQTGh2b66RhNxPWvDTjlHhh7tik",
-	"SXwcgSiQNF5RQGeN55LhUi65MgehBSPo8CKLzqP/pfHcy/qM2mbq3z6bEoVADk2Nwl7a2+5lCePwiK0c",
-	"3eBooZy3zaN5Kb3BEc/2HbDJAd6t/Fs78X9obM+EFwZjeJltdLzEIqdaFAlcRGB6k/SanCOMHPNGM5xe",
-	"GRxhfIUeJMen4Nw+GYPv+mhp/3iSJeBWr7n4hNUu11iP537UwsQfGuceKHxFmOZtv7x/9hBEBdMWPdDi",
-	"nklVLXgBAhlcCw8NegYhRI3OGgRPwKfYB89LiB3aCJy4Lq/ARWEc7DBvMhpYVcWUyYPZY1WhcZxM34xT",
-	"GwfPOsbBrdbB8Ay1thCYojuD+W+zJ/DmY6e26PF4fG81G7sp6IHaiT8zywL5vM4uvomjU7OK0OD1ag9d",
-	"SVIY1MJgW5+mjGMc1bEBhnX6NmEZI0ZWUNBSo7fWzvBCgvkCUtM+3sRRaa1SbS5s6gJ46fJGAyRS/cDv",
-	"sRxmv4rSTVvZVKIiN72zPfoCC3CVEAYqY9aaoi1uZ4rCWJl2Rghzgr9RReD4j8fHX2Chda2vbSv9vSIV",
-	"yazitm5KztZlTEboAlmNEszg8FTaHYCyC6WCZWxEXQoqJ2SrazkTZDktP0pE4Sa/BcKfjr//miVOL5hR",
-	"vDuHiSqWAQyor/aP7oEiP4D2DDWnGqoMkOFNHJT1DmdalgPzEQ/GMdV58ONxXYyQZegMvaI/6NO1kj0M",
-	"o/cryLySTgg8PTqB1nLJqzwDtChzqkbonZHsELYdjc2DygmTeE6cgiXdjCkWmu34AmJIsOuyFPkDbO72",
-	"jGXPih9NNq2+Smz+/FHP1PWN2I/cwH8u8twvNWmQ9mkDbgmmDSssGIm+m0b2V6dNmyamIMFNjtBrU1gB",
-	"lHxXblSv+ehk+x7r4sr3Rd8gL+O8c/PiPNdCJuMQbLGV4v2MUemTfIiK+lnmX+Z+Hk5J/7p00t/vYAHr",
-	"lIvML0L7F8B8t2pnpkg62cNJZz93RNq3djawc0HuO8lQp2rFVnQ11qxBY8TbxshFwNwMxXL0baOfQ61F",
-	"Tctg/jK3kb5QDBxIhpYEZzECnzsGQzjJqCJZjDLBy1L/QZkkQpEMcTFhcoX1U6/oOEZppQ74fI6INYBA",
-	"rqi+E00pIzs1mN6Px2OzBpOFmtgyyoE77F+wa8BAKJd0S+PE7t9Q2Bwz9iW1Hr8cVABpP7i04nRJtNoO",
-	"0L0dsZ1ub19/GeHu2P8M1tuuQ++8Fu0gm81kYN1Ph59NsMONRwptnPmJKFPtK9rrtHiqiDqQShBctE+t",
-	"dv7NKDM1AwJf2uizRrPg2BwYyYxUJxUQntnD6Fucx0/EEHjbrefB3gLaKKttYtsU1L7d02MGHvjoSV0v",
-	"bZhWvUqOdmZblPHj58enoYqMml7LaoMcf/TYCu5sXTsH9RjApqza91SL5TxbdwqqgR6qd2UW3hf2x+NR",
-	"j529qXzU3EV8uCNWbpMY7o99tQrsbaQIT4ZsK+9H32Ixd5RcvrL8C1sKkK+V2hvWEqRnj5u2ohWCbPQl",
-	"leqDF3iww73blFLZ6ZT6USwDpvdWKOudXQN1LOzgWDsP5Qfc3nldG6zAJir0P8wM3A7p2WIEdkFC38IM",
-	"rCml9yEwaU3TYo0MWQyahhtS9M3DveLBTZqBzfibmfsnmIOFTDIwuDxaqXfgK6YSOMWSLpa6gQmtq9vN",
-	"1hMmSYGZomn9sBQkJcBxYnCQE2PE9Mwfgiyoq6D3tHYFYeaGh+gZf1r3xbRB09WHplbfl9C1u1mLX1nF",
-	"bqK/wveTgzz+K6nW77U67SEcqNd+3rnBEnJvmrUZDeFwgukAlYXuwcPZ+kATx+HnVvzhzaEfCrn1ovxX",
-	"E6sYui8HvvNnAx3/Clpqb6MD5lMHtadgj4P4MO/bh3rDo/vivKohljoczoE2rrnNJq4bxAeT0zHsC3hW",
-	"V1AAc0eb2do8B/3Csr8HmLmbwNo+epk+Ji18BVkPtpADxJacT1i7NAP5vcK59/2GBRYZUhxpxasTLVYD",
-	"E8LRGkEqscEjVhZyY3KBkkeJNW1PWJ2obcKS3qVaWH/0yEY0KoGpsf6YBAKzaBNc1JRBM3FUWF5JwALD",
-	"D9QSlZwyJc/1yH/q1ySD93/aF+hPxGeQuZB5n4BznGSJJfpzwv48ODio/9fjJK1avAn6E41HR2P0J9IU",
-	"hfwm7znP/fc2BOwp7N/Eey5xPrd9/NK4ptf4rD2qVxrXb7B52E5ZXtvxpD2yV/zXxP+ZCrr676bsr+16",
-	"bCri+f3hQeCAWms0j5xbDit0RdahNU/YhbyibFEHfCrOAWsKIpcGddz5Qhc+N58jNEcKhkK2trOZ43UR",
-	"fBcWUeZcTFj3GBV8DQSOCuJVvFomjgqoeloH7QG3QT/BGGaFWwaYMOBSwKTAKzJCtg615lQZxPb1Kkgn",
-	"dcxbjb0mlhhBToWpAWg27jA5RjbBwsQy27c2UEYDBwbyX+mzSJ27sB5GHwRCCHlJGuh/oAfj0Rn6u539",
-	"wE31EB26NzD8Q915taTGQQnQGGvmcWRiO4/qSDYDxRpOsBQo8pHn5ofW472tJ012SeJHZrsQyRG6BB4D",
-	"yzWeNRAeCXzvZ05WxDAfXHD7yRfDBG00nC89jybMVMHXLNqKsySfN/Zs65vzotxDYqbJx/KV3C8pZ7bT",
-	"K7+yeWYgF3DINqIhDXcP+SYa1Y/UGhSbvEGDjeYatB8N2vtK/+xlTG20H7c0jy98Ilvk/29mI/bFKOSV",
-	"3AprrW1hNzRn0+TQ+7w2mGhd0EUnoFELGe1PadcFSs8hmtmlXmBlPlrluLcJhu58oDtgoHV26wlztVrB",
-	"+LuhDioksbhMs1rnkAqvZfP4wen4+4cj9MFJLW3RcMKk4qVEMwIhHyAdmhScjj6uD2BGUl5Y350ZJsTH",
-	"TFbbV1KX2yl034iNfWmleU9y++padrNT2iDe6F68dZgtiE2sAWUl+Jn7W3PdQ6vtdL+5f3um0SYFW7Lv",
-	"K9FCp0DgTf+b+/8VkP8/Fpnt8eyHv8v6GxxD0oH9SscXPGk7QwBaL4wLEqBzNj75ejNqRedeIjRtOUpw",
-	"ndoC2i7u1TuVGujtYznM7de4N5/NS5MqHjqfzWu+gPHvd5f2+zNID73LFk098K17fGtLiO+/SdOzQaCt",
-	"rKHucE9QsSxZ+pGwhCm0JIJsB9Af22Hzxzc9/PdeSnLiI26yaXMFUYKmctPmXtkmWzmPIp/UYZlj2uEA",
-	"O8Wt2IXcB7HbBTt1/I3ghcaASiK9QmRDGDYABWhh44G/NS3+UnQQRBDY6jCG2K9vOWHJZEsegihkO2xJ",
-	"8x81jgcTXdXPkYK6Rzb9Hzx6zUeZ61ty1PdfyMBQl52qAbErxEfc153rb/iawVyUQn8oQ9Kgq9Wo2Xi0",
-	"GyDdfLz5/wEAAP//",
+	"KKuUphejCs0rVQnyFGG2RnoU97zEUrXUomGm3T7OIXHZQ/Wj8XZcb8m8LZo9uZ1s2obKq0oqNCNO5cU5",
+	"2C8aDdGiiMEbRRjCudUTvyGidOTjzs3S5qP3cov0BO7OlG2GtGVKOPWtU/qScvfaomzOt91Zx7tM4onP",
+	"na4bsbIjgHSFZCtDDsnZd5ChPc69WaCRW4U1+EEVMddZDzL2ARYCr28lje0uV8o3duD2Qt39VK9xEzf0",
+	"7FmBxZd4QRl2d+1G21rTsrsxK+x7Y4W29UPFspy8A24S2BNdWDGzj+/0j7BC2RUeussyQ9oBQkt6tsSU",
+	"vSUlF6q/opngV4RZnbNvLHCqDWIVXOTWcDCnQionGWuxLONEAilqop2vg3a0vhS0gzHPqOfhxTVr8g2W",
+	"csfJlwRn4XHBuGl3mmO30aAFqmxs3AFhNQCVPgtyvoyuuadzzmFeoKnMjGA3FESASipevMQzksthic+j",
+	"tC6z7utm+NML0/hs3Ce3jqRmRcTjMboia6kB+/gEpUsscKqIkDEiOF2C6FiLk2djdI3zikDro/HYa27Z",
+	"vL/y43Fg08+JIqkiWbPtzkELTJV0x+wuuBFyWkZ9r8TGIoe4ACsskngNb42PpavxGa/DNIPZKWeDgH18",
+	"shGuxwG4Lqj6uZSvMMMLEkQZ1+Q953nLJCAWPNUoMs+rT1EcPYriKGAe0CiUFxvHX5b4kukrdeA9I2rF",
+	"xdULyXN3/fQbldnsjeDmeMItrF76ihgDodsHlYryKI5yyq6IyDbtRCqsyLzKByirhy5tJcmbc4EVWWF9",
+	"WTOu6Ny6bqI4wgzna0klsN4Fw3kpeEqkNJKwc7hqQv1E0sp24iJdEqmEG6T2y6ZY4Zzrnpjihb7HQrtq",
+	"Cf3eImWV6qn1CWOaVwJMUYRlultonH8QnKtl+M6dYdkaO+WMmaOKo4oJTawgUw1BvW2NWsJMa+jr/t7d",
+	"MFWvJ8TWam9xbxsBoxj4qXedODTba+/0QdoATprnP8+j8982CxW9rs7cdBN3V54asW0vG7C5Pna48aoy",
+	"23PwDnjgmvGW2BqyD7SPIbB5prbO1peYMdLiW6TANNf0leP0ysheRGQVGHlXZLbkXD+VhQwiY0b0oYv1",
+	"tEEHn/+enZ083sUft0sfmWJ7Nefk2uyhwJ+sH8AqubV1qH8wdraprIoCG/bTn3WbnuwB2gpTe1q4BElp",
+	"Sa1LuGWQGu/Qtza23W5yCYrQHljfp3E9hOWAwKwcA4wjnF4xvspJtoAX9rh2MZF39tUHsw+2uMbh/pHG",
+	"DVNzWw1xmTctTaVNIEsspwUXJHxlgr/Ke+WhF5/PJRl4p7jC+W30DjNfPbgbKW6WGdzfkLx8wRBQXoww",
+	"mKTe/vgMfX969qQvYWVEaa4QUhbAJD+FcTYKugFWETI0mzAfEExBRIXh+1ZMzYKZVNh6BPv6RInVshE0",
+	"gf2NNpl1wqPQzI1hYsFA7wILnYEpxIXNeBUeuyGXAA5QlZMNVoCeuWepVCnPDw+vqhkRDFdqhKkLZpGH",
+	"CYSMcEbAtw/aCWD0ARxMEqOEFkWltBBxACA9uKbcsE/9knF1MOcVy5J4wpKCqCXPDvRDnOd8RTLdJuVs",
+	"ntNU6b9LvM45zg4U5wcQ7KIfCs06AEVNB81FeAXtrWx5UDF8jSnYh2AmDRDBcG6XOZqwrfehNfQY+MWb",
+	"pIcmZqhH1oJgG/5TM7JlpRRli2nGV8yTgqb7i19gzTRsa2r+vosM5GIYQ+Z4K8BWJKvN7q1oxqBzrML5",
+	"1MquU2EjFhr2z6tZ7vF+o+6DU6ssBb/eU0yqO83C3nfNu9t3cMBDxRSmjIjpBkNO04gWQ15bLx5s6N1w",
+	"dMRtZETXZ2jvYCGY5rWuvEmcbZkTgHmWgtgbUV+PA+EpLYQJvjca4Y6r6Oj3egAqQTPdCzB1pwHI1O8b",
+	"Mu2Lf07BmxK2oGwg2OhTabZXOxIlSTnLBnhy3fwW5EHlVIs3Uk374SG+xLATnB3NN3AuMLUYHtzoYOge",
+	"Xw11aUdK77KaN00PG01EeSWnw+EwPnPcZYJ3pnXdb9P52yOaV/m0RgW5Qdza2mp/Ra3pM4DHmyBj32ni",
+	"HZCP/PDxje8HDr9zxbSj0dud/Zgj+8DnHA3v7HDKGp+73KzPWQIU64nnfeoJHNvQoe+jHjf36XPDZAZV",
+	"4wb3dlBG24iwLaB/w6oGLadgFtfvrO2fpDQjaLUkakmEn8BAJUo5kzQjgmQjdJHnaFYplBh7GfjJElTg",
+	"NZoRlDxK+iJCTaC3cBwTdk0FZ8XtepeCcud+dMLUm3EUR2+O9D/H+p8TMEB+3OK8rO1ogiqaGhWJLpag",
+	"I2a0KjTmgp1wYKgGVnur1V3JzhuqFTDXgLkNNg8Mm9D3TYt97x5Pknye2Jj0SXT+eeJdA5Po/Lf/93/+",
+	"78ebm2SELrXuVb9DSywRRonmDSZQ+M2by7fTd68v/nk5fXbx7rIOYa0Y/b0isW5sMO2BgUs8YZSpGM1z",
+	"jhXiAuk78Smy/Dd2biWtxNjbEoK8tPislVO1JJI8jI2SU5qd5muUeHsDDcQCHnSLjMxxlVt1BcIEEvTg",
+	"7eVxjMySJOIsXz+MUVJQNs3hQHXjAn9yv9zqW01pURW2Hfw5YQ/M6m0rWGSiMTAZobdavpWoqKQC78aM",
+	"IFKUam22Uq8Rfmm9svHAmBFMT4kVlXOIt5mw+lT+u0R8xZCociJHSCvzemQXKFQQzCA7pTnhlnq1aziQ",
+	"Q7jhcL0B3WO/oL170C62sN2QtrEDaw/pHx2Skkt8fPb43Jzi41O0JJ9QRhdUyU58xJOjeCfdpcU3j0/j",
+	"jcqMv+3Hx0enp1v5bFfbCXhjySf07h8XB8dnjwEXbY+ks5/H7bken27Vgraf0f1rRTscckdP2qnHHTWn",
+	"kAKzZ0TiJu2mNoUfH50+Of3u5PHpk20W8T3Un8bQHhy0UYvuR9/pmy0PCkxzhLNMEClD4VWDKtKeNvJa",
+	"gdo6wZdQqDoI8eX0qx0wfnhZW0DYU3V2mKyn3NxFBrt3ZWdYldkksr0jWKTLH2nucOT+5O47cs27srKv",
+	"IPXfk8R/39K+T4JtLvXz3IT1rktihD0r+zxFkhCUUJbmVUamztaVjL6a6mDwcFDxnTcIuhNTaWE1+GXa",
+	"OzOgATk3OoewnlCanZbBZWo9bXXzcXyXy6fvIO1LOl6Il+ftwVVGXaydyXpQSyqRhL3udN0oXk6vWns5",
+	"GsdDDuqjrZ4/dyi7nKspFXD/B2sMMoLIKlfB9L68Fv6tlaLAyosyywmWymhbcNJJjHAuOVJLLgmakTXX",
+	"KhEALgknAdbD7xyj2oONPopetOrAfSGj7qbj/Q4Czr3P59mcZr1cxmHT8v15QO52S3xhV8Kcam5X84Ad",
+	"AAMzTWecS7VXj5IwnJtrY4c+ArOrsMm4c3H0ecCgj3ezbXej5dY5PtsyS/uu8FCsDaUuBNpQt3vdiNqB",
+	"1Eebnlnz+0YPgx+aFuh1MPCjGfcXMKB6d9Imi1Y3vrvlTdrKmQPepR0E0ttJ2ptMvf8yUmhAEqzjQ/oo",
+	"d+112osBhkL0b+tBaIvRNZfciDgDCQdfPILmLpfGXhfFQGxOHyY3ICPNeVgeMZKHEpjmscmvc4Z96+yv",
+	"TYXk2pA4mkH6gxxN2IQ9enTRiC7y0SOwurk0Kq5b6+5My5LImMMyYzp0KVdNYh6araEGSeKyS5LzOpGP",
+	"KoQXmDK42ydML0fiQktToDBBHRT3DEu/m15DbMv4qCXi4L7wumHk4kxG6IPNbMTMW4Qxgkoi9BYW9JpI",
+	"xJkdEjdJkK4ii1oSZnIU9djGQGJzC9DlNRFr5GorIcURNk2hGAPIfnNFhJmxfpFVQvMPC+5/NEVZHj1C",
+	"7132GphwOSOolxmmMVbvErqgxCV7JCjlle43F7xAR3VW55LnRD5FSZ3knkyYhW4CP53Iak5wRuZckLgO",
+	"nJ9z0SSPPHVd7AA5XxFxkGLZM/jpt29/fIa+e/LdGUox40zrVBNmMlG1ZuPMzHCKYJ63ead1eL+fH3KO",
+	"EpeWncTub3AQxD0Ixe6wTYoW2PI7uW51kwwr3PzyO9uEruZBU+mkeWQX0MBWz+Ul+hmfgpeGZ2KZ7InB",
+	"30Ypg79dzQH9w/LGBPAyBsdAnd+4Rkt8TRA2xv4Je8C4gtOKwUXAqjx/qMHi5XZDjJZLyjQejVaOZeL8",
+	"CU3CtE0IpAqtsLTZeui9A4KcMM0Z9BmfnJx8Xxd/geOsSk0LjDICfsYC59KwDW4YkyblP4jgMkb/rqSy",
+	"Dhr0e2XISVWCwZNihJKfLt9P2CEu6eH10SEwt0OTmJMgQTTvrQxlAj1AJqymmhQzlPGGhwBRrLRKgdvT",
+	"jNCFbDC1FMBPZ0TGE+acMpS1sAU44ovLy0v05OwUGbFPnmtyz0zdJuG8UlJvzDqALLVfQpijZavJUFmp",
+	"ZKQZwRoysGvvB8uMp8ZjwIZZAddKiRaRDEbAXCZ3TCKuGxpK0MBPiUQPEgdPl4YvNUq4h9Z6eyCwIslD",
+	"WKlGqxILZUgTmBvE4xmHUE5TYhVGW7nuosTpkhwcj8ZRHFUij84jF364Wq1GGF6PuFgc2r7y8OWLZ5ev",
+	"311Cn0b0jf7pohXRc6wweqe4MEVAamtidDQamz5cS6Uljc6jk9F4dAKx52oJt3UbgZr8tAUJ+GOsymq1",
+	"T/IJpypfm/tB6CuqmFFG7P1z8fo5HBbiItMnLwOFkfToJqw5NtdJw24mrHlpxinxwtyxSZO0OAJRIGk8",
+	"moDOGs8lw6VccmUOQgtG0OFFFp1H/0vjuZexGbVNzL99NjUHgRyaooO9lLXd6wzG4RFb+bXB0UL5aptH",
+	"89JxgyOe7Ttgk7+7Wz23dib/0NiezS0MxvAy2+h4iUVOtSgSuIjAVibpNTlHGDnmjWY4vTI4wvgKPUiO",
+	"T8ExfTIGv/PR0v7xJEvAJV5z8Qmr3aWxHs/9qIWJPzTOPVD4ijDN2355/+whiAqmLXqgxT2TZlrwAgQy",
+	"uBYeGvQMQogaJTMInoA/sA+elxD3sxE4cV0vgYvCOMdh3mQ0sKqKKZPDsseqQuM4mb4Zp7bmnXWseVvN",
+	"eeEZam0hMEV3BvPfZi/ezcdOsdDj8fjeijB208cDxRB/ZpYF8nmdGXwTR6dmFaHB69UeuhqjMKiFwbY+",
+	"TV3GOKr9+oZ1+kZcGSNGVlChUqO31s7wQoL5AtLKPt7EUWnNSG0ubHL6vVR3owESqX7g91jfsl8W6aat",
+	"bCpRkZve2R59gQW4KgYDpS5rTdFWqzNVXqxMOyOEOcHfqCJw/Mfj4y+w0Lp417aV/l6RimRWcVs3NWTr",
+	"EiQjdIGsRgl2a3gq7Q5A2YXavzI2oi4FlRMyzbWcCbKclh8lonCT3wLhT8fff82apRfMKN6dw0QVywAG",
+	"1Ff7R/dAkR9Ae4YiUg1VBsjwJg7KeoczLcuB+YgHY5DqHPbxuK4uyDJ0hl7RH/TpWskehtH7FWReSScE",
+	"nh6dQGu55FWeAVqUOVUj9M5IdgjbjsbmQeWESTwnTsGSbsYUC812fAExJNh1WYr8ATZ3e8ayZ7WOJhNW",
+	"XyU29/2oZ+r6RuxHbuA/F3nu1440SPu0AbcE04YVFoxE300B+6vTpk3xUpCcJkfotSmKAEq+qx+q13x0",
+	"sn2PdbXk+6JvkJdx3rl5cZ5rIZNxCJTYSvF+tqf0ST5ERf0M8S9zPw+nk39dOunvd7AidcpF5leV/Qtg",
+	"vlu1M1MknczfpLOfOyLtWzsb2Lkgb51kqFNxYiu6GmvWoDHibWPkImBuhkI3+rbRz6F4oqZlMH+Z20hf",
+	"KAYOJENLgrMYgZMcgyGcZFSRLEaZ4GWp/6BMEqFIhriYMLnC+qlXRRyjtFIHfD5HxBpAIM9T34mmDJGd",
+	"Gkzvx+OxWYPJIE1sXeTAHfYv2DVgIJQ6uqVxYvePImyO9/qSWo9fyimAtB9cSnC6JFptB+jejthOt7ev",
+	"P3Vwd+x/ButtF5Z3Xot2VMxmMrDup8PPJjrhxiOFNs78RJSp1BXtdVo8VUQdSCUILtqnVjv/ZpSZfP/A",
+	"pzP6rNEsODYHRjIj1UkFhGf2MPoW5/ETMQTedut5sLeANspqm9g2BaRv9/SYgQe+YlLXOhumVa8Ko53Z",
+	"FlT8+PnxaaiaoqbXstogxx89toI7W9fOQT0GsCmr9j3VYjnP1p1iaKCH6l2ZhfeF/fF41GNnbyofNXcR",
+	"H+6IldskhvtjX63ieBspwpMh28r70bdYzB0ll68s/8KWAuRrpfaGtQTp2eOmrWiFIBt9SaX64AUe7HDv",
+	"NmVQdjqlfhTLgOm9FXt6Z9dAHbw6ONbOQ/kRsnde1wYrsAnj/A8zA7dDerYYgV2Q0LcwA2tK6X3ZS1rT",
+	"tFgjQxaDpuGGFH3zcK/wb5MiYLP1Zub+CeZPIZPICy6PVtoc+IqpBE6xpIulbmBC6+p2s/WESVJgpmha",
+	"PywFSQlwnBgc5MQYMT3zhyAL6qrfPa1dQZi54SF6xp/WfQJt0HT1oamz9yV07W7G4VdWsZvor/D95CCP",
+	"/0qq9XutTnsIB+q1nzNusITcm2ZtRkM4nBw6QGWhe/Bwtj7QxHH4uRV/eHPoh0JuvSj/1cQqhu7LgQ/3",
+	"2UDHv4KW2tvogPnUQe0p2OMgPsz7mKHe8Oi+OK9qiKUOh3OgjWtus4nrBvHBJGEM+wKe1dUPwNzRZrY2",
+	"MUG/sOzvAWbuJrC2j15qjknpXkGagi3CALEl5xPWLqtAfq9w7n2QYYFFhhRHWvHqRIvVwIRwtEaQSmzw",
+	"iJWF3JhcoORRYk3bE1YnWZuwpHepFtYfPbIRjUpgaqw/JuLfLNoEFzUlzEwcFZZXErDA8AO1RCWnTMlz",
+	"PfKf+jXJ4P2f9gX6E/EZpBpk3jfdHCdZYon+nLA/Dw4O6v/1OEmrjm6C/kTj0dEY/Yk0RSG/yXvOc/+9",
+	"DQF7Cvs38Z5LnM9tH7+srek1PmuP6pW19RtsHrZTUtd2PGmP7BXuNfF/pvqt/rsp2Wu7Hptqdn5/eBA4",
+	"oNYazSPnlsMKXZF1aM0TdiGvKFvUAZ+Kc8CagsilQR13vtCFz833Bc2RgqGQre1s5nhdBN+FRZQ5FxPW",
+	"PUYFn/eAo4J4Fa8OiaMCqp7WQXvAbdBPMIZZ4ZYBJgy4FDAp8IqMkK0hrTlVBrF9verPSR3zVmOviSVG",
+	"kARh6veZjTtMjpHNiDCxzPatDZTRwIGB/Ff6LFLnLqyH0QeBEEJeVgX6H+jBeHSG/m5nP3BTPUSH7g0M",
+	"/1B3Xi2pcVACNMaaeRyZ2M6jOpLNQLGGEywFCnTkufmh9Xhv60mTDpL4kdkuRHKELoHHwHKNZw2ERwIf",
+	"8JmTFTHMBxfcfsPFMEEbDedLz6MJMxXsNYu24izJ54092/rmvCj3kJhpEqh8JfdLypntfMivbJ4ZSN4b",
+	"so1oSMPdQ76JRvUjtQbFJtHPYKO5Bu1XgPa+0j97KU4b7cctzeMLn8gW+f+b2Yh9MQp55bLCWmtb2A3N",
+	"2TQ59L6XDSZaF3TRCWjUQkb729h1cdFziGZ2qRdYma9QOe5tgqE7X9wOGGid3XrCXJ1VMP5uqGEKSSwu",
+	"06zWOaTCa9k8fnA6/v7hCH1wUktbNJwwqXgp0YxAyAdIhyYFp6OP6wOYkZQX1ndnhgnxMZPV9pXU5XYK",
+	"3TdiY19aad6T3L66lt3slDaIN7oXbx1mC2ITa0BZCX63/tZc99BqO92P6N+eabRJwZbb+0q00Cnud9P/",
+	"iP5/BeT/j0Vmezz74e+y/n7GkHRgv7DxBU/azhCA1gvjggTonI1Pvt6MWtG5lwhNW0oSXKe2+LWLe/VO",
+	"pQZ6+1gOc/t57c1n89KkiofOZ/OaL2D8+92l/XYM0kPvskVTy3vrHt/a8t/7b9L0bBBoK2uoO9wTVCxL",
+	"ln4kLGEKLYkg2wH0x3bY/PFND/+9l5Kc+IibbNpcQZSgqdy0uVe2yVbOo8gndVjmmHY4wE5xK3Yh90Hs",
+	"dsFOHX8jeKExoJJIrxDZEIYNQAFa2Hjgb02LvxQdBBEEtjqMIfbLWU5YMtmShyAK2Q5b0vxHjePBRFf1",
+	"c6SgUJFN/wePXvOV5fqWHPX9FzIw1GWnakDsiugR97nm+qO8ZjAXpdAfypA06Go1ajYe7QZINx9v/n8A",
+	"AAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
