@@ -35,7 +35,14 @@ awk -F'\t' '
 		name = $2
 		sub(/^Benchmark/, "", name); gsub(/ +$/, "", name); sub(/-[0-9]+$/, "", name)
 		pkg[NR] = $1; bench[NR] = name
-		for (i = 4; i <= NF; i++) { gsub(/^ +| +$/, "", $i); metrics[NR] = metrics[NR] sprintf("  %20s", $i) }
+		# Time, memory, and then what a benchmark measures besides.
+		first = ""; rest = ""
+		for (i = 4; i <= NF; i++) {
+			gsub(/^ +| +$/, "", $i)
+			if ($i ~ / (ns|B|allocs)\/op$/) first = first sprintf("  %17s", $i)
+			else rest = rest sprintf("  %22s", $i)
+		}
+		metrics[NR] = first rest
 		if (length(name) > width) width = length(name)
 		if (length($1) > pwidth) pwidth = length($1)
 	}
