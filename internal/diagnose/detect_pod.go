@@ -8,9 +8,10 @@ import (
 
 // How long a thing may take before it counts as wrong, where no field of the object says it.
 const (
-	startGrace  = time.Minute      // from binding to the first container
-	initGrace   = 5 * time.Minute  // of an init container
-	recentCrash = 10 * time.Minute // an out-of-memory kill younger than this counts as going on
+	startGrace     = time.Minute      // from binding to the first container
+	initGrace      = 5 * time.Minute  // of an init container
+	eventRetention = time.Hour        // for which API servers keep events by default
+	recentCrash    = 10 * time.Minute // an out-of-memory kill younger than this counts as going on
 )
 
 // podSymptoms states what is wrong with a Pod now. What was wrong and no longer has an effect is
@@ -59,7 +60,7 @@ func (q *inquiry) podSymptoms(pod *Object) []symptom {
 			out = append(out, q.runningContainer(pod, c)...)
 		}
 	}
-	if len(out) == 0 && creating > 0 {
+	if len(out) == 0 && creating > 0 && pod.At("status", "phase").Str() != "Running" {
 		out = append(out, q.notStarting(pod)...)
 	}
 	return out

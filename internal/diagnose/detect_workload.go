@@ -35,7 +35,7 @@ func (q *inquiry) workloadSymptoms(w *Object) []symptom {
 	case want.number == 0:
 		return nil
 	case have.number < want.number:
-		s.statement = fmt.Sprintf("%d of %s %s ready", have.number, count(want.number, "Pod"), verb(have.number))
+		s.statement = fmt.Sprintf("has %d of %d Pods ready", have.number, want.number)
 		s.proof = []cite{want.cite, have.cite}
 	default:
 		updated := w.At("status", "updatedReplicas")
@@ -43,7 +43,7 @@ func (q *inquiry) workloadSymptoms(w *Object) []symptom {
 			updated = w.At("status", "updatedNumberScheduled")
 		}
 		if n := updated.IntOr(0); w.ref.Kind != "ReplicaSet" && w.ref.Kind != "ReplicationController" && n < want.number && updated.Exists() && rolling(w) {
-			s.statement = fmt.Sprintf("the rollout has stopped at %d of %s, while the earlier revision still serves", n, count(want.number, "Pod"))
+			s.statement = fmt.Sprintf("its rollout has stopped at %d of %d Pods, while the earlier revision still serves", n, want.number)
 			s.proof = []cite{want.cite, at(updated)}
 			break
 		}
@@ -108,6 +108,7 @@ func (q *inquiry) grouped(pods []*Object) []symptom {
 	var out []symptom
 	for _, pod := range pods {
 		for _, s := range q.podSymptoms(pod) {
+			q.ailing[pod.ref] = true
 			owner, _ := pod.Owner()
 			g := group{kind: s.kind, reason: s.reason, owner: owner}
 			if s.container != nil {
@@ -126,7 +127,7 @@ func (q *inquiry) grouped(pods []*Object) []symptom {
 	}
 	for i, s := range out {
 		if s.affected > 1 {
-			out[i].statement += fmt.Sprintf(" (so do %d more)", s.affected-1)
+			out[i].statement += fmt.Sprintf("; so it is with %s", count(s.affected-1, "more Pod"))
 		}
 	}
 	return out

@@ -196,13 +196,29 @@ type inquiry struct {
 
 	subject  *Object        // nil when the resource does not exist
 	owners   []incident.Ref // from the subject (exclusive) upwards
+	asked    []symptom // every symptom that was asked about, in the order of asking
 	found    []explanation
 	open     []symptom // symptoms that no rule could explain
 	notes    []note
 	noted    map[string]bool
+	ailing   map[incident.Ref]bool // Pods that show a symptom, also those that were told with another
 	checks   []Check
 	visiting map[symptomKey]bool
 	requests map[string]map[string]int64 // per node: sums of its Pods' requests
+}
+
+func newInquiry(snap *Snapshot, inc incident.Incident) *inquiry {
+	return &inquiry{snap: snap, inc: inc, now: snap.ObservedAt(), noted: map[string]bool{}, ailing: map[incident.Ref]bool{}, visiting: map[symptomKey]bool{}}
+}
+
+// investigate finds the symptoms and everything that explains them.
+func (q *inquiry) investigate() (own, related []*Object, roots []root) {
+	own, related = q.locate()
+	roots = q.roots(own, related)
+	for _, r := range roots {
+		q.ask(r.symptom, r.symptom, nil, r.related)
+	}
+	return own, related, roots
 }
 
 // note is a Note before its evidence has ids.
@@ -219,6 +235,9 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 		return false
 	}
 	q.visiting[key] = true
+	if len(q.asked) < maxExplanations {
+		q.asked = append(q.asked, s)
+	}
 	defer delete(q.visiting, key)
 
 	chain = append(chain[:len(chain):len(chain)], s.link)

@@ -46,7 +46,7 @@ func (q *inquiry) parameters(e explanation) map[string]string {
 	}
 	if c := e.leaf.container; c != nil && pod != nil {
 		set("CONTAINER", c.name)
-		if u, ok := q.lastUpdate(pod); ok {
+		if u, ok := q.lastUpdate(pod); ok && !q.newRevisionWorks(u, e.leaf) {
 			q.updateParameters(u, c.name, set)
 		}
 	}

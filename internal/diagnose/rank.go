@@ -14,8 +14,8 @@ const weakest = 0.3
 // rank merges the explanations of one cause, weighs them and orders them, the best first.
 //
 // What is the subject's own symptom comes before what only belongs to it; then the cause that
-// accounts for more of the Pods that are missing; then the surer one; then the one further upstream,
-// which has the longer chain. Class and target break ties, so that the order is total.
+// accounts for more of the Pods that are missing; then the more directly proven one, then the surer
+// one; then the one further upstream, which has the longer chain. Class and target break ties, so that the order is total.
 func (q *inquiry) rank() []explanation {
 	var out []explanation
 	for _, e := range q.found {
@@ -52,6 +52,7 @@ func better(a, b explanation) int {
 		compareBool(a.score < weakest, b.score < weakest),
 		compareBool(a.cause.tier == fallback, b.cause.tier == fallback),
 		-cmp.Compare(share(a), share(b)),
+		-cmp.Compare(a.cause.direct, b.cause.direct),
 		-cmp.Compare(a.score, b.score),
 		-cmp.Compare(len(a.chain), len(b.chain)),
 		cmp.Compare(a.cause.class, b.cause.class),
@@ -88,6 +89,9 @@ func (q *inquiry) impact(e explanation) standing {
 		}
 		if o.ref.Kind == "Service" && (e.root.kind == serviceEmpty || e.root.kind == serviceMisaimed) {
 			return down
+		}
+		if o.ref.Kind == "PersistentVolumeClaim" && len(q.snap.UsersOf(o.ref)) > 0 {
+			o = q.snap.UsersOf(o.ref)[0]
 		}
 		if o.ref.Kind == "Pod" {
 			o = q.top(o)

@@ -29,6 +29,9 @@ func TargetInOwnerChain(snap *Snapshot, resource, target incident.Ref) bool {
 			}
 		}
 	}
+	if subject.ref.Kind == "Namespace" && target.Namespace == subject.ref.Name {
+		return true
+	}
 	switch target.Kind {
 	case "Namespace":
 		return target.Name == resource.Namespace
@@ -48,6 +51,11 @@ func TargetInOwnerChain(snap *Snapshot, resource, target incident.Ref) bool {
 		for _, p := range snap.Kind("Pod", subject.ref.Namespace) {
 			if len(selector) > 0 && selects(selector, p.Labels()) {
 				pods = append(pods, p)
+			}
+		}
+		for _, w := range snap.selectedWorkloads(subject) {
+			if w.ref.Same(target) {
+				return true
 			}
 		}
 	case "Node":

@@ -96,7 +96,7 @@ func (catalogue) StorageClassNoDefault() rule {
 			if name.Exists() || !q.snap.Listed("StorageClass", "") || q.defaultClass() != nil || q.volumesOf("") > 0 {
 				return nil
 			}
-			message, said := says(q.messagesAbout(s), "no storage class is set")
+			ev := q.lastEvent(s.object, "FailedBinding")
 			c := claimCause(s, ClassStorageClassNoDefault)
 			c.direct = proven
 			c.summary = fmt.Sprintf("%s names no StorageClass, and the cluster has no default one.", s.subject)
@@ -110,10 +110,10 @@ func (catalogue) StorageClassNoDefault() rule {
 			if len(classes) == 1 {
 				c.params["SUGGESTED_NAME"] = classes[0].ref.Name
 			}
-			if said {
-				c.last.proof = append(c.last.proof, at(message))
+			if ev != nil {
+				c.last.proof = append(c.last.proof, event(ev))
 			}
-			c.wanted = []wanted{{"the event FailedBinding of " + s.subject.String(), said}}
+			c.wanted = []wanted{{"the event FailedBinding of " + s.subject.String(), ev != nil}}
 			return []answer{{cause: c}}
 		},
 	}

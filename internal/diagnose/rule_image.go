@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"kubernaut.ai/kubernaut/internal/incident"
@@ -86,7 +87,8 @@ func repository(image string) string {
 	return image
 }
 
-// pullSecrets returns the places where a Pod, or else its ServiceAccount, names pull Secrets.
+// pullSecrets returns the places where a Pod names pull Secrets. Admission copies those of its
+// ServiceAccount there.
 func (q *inquiry) pullSecrets(pod *Object) (names []Value, place Value) {
 	place = pod.At("spec", "imagePullSecrets")
 	for _, v := range place.Items() {
@@ -100,11 +102,28 @@ func (q *inquiry) missingPullSecret(pod *Object) (Value, incident.Ref, bool) {
 	names, _ := q.pullSecrets(pod)
 	for _, n := range names {
 		ref := incident.Ref{APIVersion: "v1", Kind: "Secret", Namespace: pod.ref.Namespace, Name: n.Str()}
-		if n.Str() != "" && q.snap.Knows(ref) == Absent {
+		if n.Str() == "" {
+			continue
+		}
+		if q.snap.Knows(ref) == Absent {
+			return n, ref, true
+		}
+		if _, said := q.secretNotRetrieved(pod, n.Str()); said && q.snap.Knows(ref) == Unknown {
 			return n, ref, true
 		}
 	}
 	return Value{}, incident.Ref{}, false
+}
+
+// secretNotRetrieved returns the kubelet's "Unable to retrieve some image pull secrets (a, b); …".
+func (q *inquiry) secretNotRetrieved(pod *Object, name string) (Value, bool) {
+	ev := q.lastEvent(pod, "FailedToRetrieveImagePullSecret")
+	if ev == nil {
+		return Value{}, false
+	}
+	_, names, _ := strings.Cut(eventText(ev).Str(), "(")
+	names, _, _ = strings.Cut(names, ")")
+	return eventText(ev), slices.Contains(strings.Split(names, ", "), name)
 }
 
 func (q *inquiry) pullCause(s symptom, p pull, class incident.CauseClass) *cause {
@@ -179,20 +198,29 @@ func (catalogue) ImagePullDenied() rule {
 		explains: []symptomKind{imageNotPulled},
 		why: func(q *inquiry, s symptom) []answer {
 			p := q.pullOf(s)
-			if p.failure != pullDenied && p.failure != pullAmbiguous {
+			name, ref, absent := q.missingPullSecret(s.object)
+			if p.failure != pullDenied && p.failure != pullAmbiguous && (p.failure != pullUnknown || !absent) {
 				return nil
 			}
 			c := q.pullCause(s, p, ClassImagePullDenied)
 			c.signals = []string{"ImagePullBackOff", "ImagePullUnauthorized", "ErrImagePull"}
-			name, ref, absent := q.missingPullSecret(s.object)
 			names, place := q.pullSecrets(s.object)
 			statement := fmt.Sprintf("the registry refuses image %s", p.image.Str())
 			switch {
 			case absent:
 				c.direct = proven
+				if p.failure == pullUnknown {
+					c.direct = reported
+				}
 				c.params["IMAGE_PULL_SECRET"] = ref.Name
 				statement += fmt.Sprintf(": pull Secret %q does not exist", ref.Name)
-				c.last.proof = append(c.last.proof, at(name), gone(ref))
+				c.last.proof = append(c.last.proof, at(name))
+				if said, ok := q.secretNotRetrieved(s.object, ref.Name); ok {
+					c.last.proof = append(c.last.proof, at(said))
+				}
+				if q.snap.Knows(ref) == Absent {
+					c.last.proof = append(c.last.proof, gone(ref))
+				}
 				if near := q.nearestObject(ref); near != "" {
 					c.params["SUGGESTED_NAME"] = near
 				}

@@ -34,7 +34,10 @@ func (catalogue) NodeNotReady() rule {
 			c := &cause{
 				class: ClassNodeNotReady, target: s.subject, direct: proven, timing: timingUnrelated,
 				signals: []string{"NodeNotReady", "ReplicasUnavailable"}, params: map[string]string{"NODE_NAME": s.subject.Name},
-				summary: fmt.Sprintf("Node %s is not ready; %s on it %s affected.", s.subject.Name, count(len(pods), "Pod"), verb(int64(len(pods)))),
+				summary: fmt.Sprintf("Node %s is not ready.", s.subject.Name),
+			}
+			if len(pods) > 0 {
+				c.summary = fmt.Sprintf("Node %s is not ready; %s on it %s affected.", s.subject.Name, count(len(pods), "Pod"), verb(int64(len(pods))))
 			}
 			ready := condition(node, "Ready")
 			renewed := q.leaseOf(node)

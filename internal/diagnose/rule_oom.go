@@ -46,7 +46,9 @@ func oomCause(q *inquiry, s symptom, last run, limit Value, direct directness) *
 		signals: []string{"OOMKilled", "CrashLoopBackOff"},
 		params:  map[string]string{"CONTAINER": s.container.name, "CURRENT_MEMORY_LIMIT": limit.Text()},
 		last:    link{target, fmt.Sprintf("container %q may use %s of memory and was killed at that limit", s.container.name, limit.Text()), []cite{at(limit)}},
-		wanted:  []wanted{{"events about " + s.subject.String() + " (BackOff)", q.lastEvent(s.object, "BackOff") != nil}},
+	}
+	if s.reason == "CrashLoopBackOff" {
+		c.wanted = []wanted{{"events about " + s.subject.String() + " (BackOff)", q.lastEvent(s.object, "BackOff") != nil}}
 	}
 	c.last.proof = append(c.last.proof, at(last.place.At("exitCode")))
 	if last.reason != "" {

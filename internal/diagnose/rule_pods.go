@@ -38,7 +38,7 @@ func (catalogue) ServicePods() rule {
 		why: func(q *inquiry, s symptom) []answer {
 			var out []answer
 			selector := s.object.At("spec", "selector")
-			for _, w := range q.selectedWorkloads(s.object) {
+			for _, w := range q.snap.selectedWorkloads(s.object) {
 				if isZero(w) {
 					replicas := w.At("spec", "replicas")
 					out = append(out, answer{next: &symptom{kind: workloadZero, object: w, affected: 1,
@@ -62,12 +62,12 @@ func (catalogue) ServicePods() rule {
 }
 
 // selectedWorkloads returns the workloads whose Pods the Service's selector would match.
-func (q *inquiry) selectedWorkloads(svc *Object) []*Object {
+func (s *Snapshot) selectedWorkloads(svc *Object) []*Object {
 	selector := svc.At("spec", "selector").StrMap()
 	var out []*Object
 	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController"} {
-		for _, w := range q.snap.Kind(kind, svc.ref.Namespace) {
-			if _, owned := w.Owner(); owned && q.top(w) != w {
+		for _, w := range s.Kind(kind, svc.ref.Namespace) {
+			if s.topWorkload(w) != w.ref {
 				continue
 			}
 			if len(selector) > 0 && selects(selector, templateOf(w).At("metadata", "labels").StrMap()) {

@@ -145,12 +145,13 @@ func (catalogue) QuotaNeedsResources() rule {
 			_, rest, _ := strings.Cut(message.Str(), "failed quota: ")
 			name, rest, _ := strings.Cut(rest, ":")
 			_, demand, _ := strings.Cut(rest, "must specify ")
+			demand = strings.ReplaceAll(strings.ReplaceAll(demand, " for: ", " of "), ";", ",")
 			target := q.owner(s.object)
 			c := &cause{
 				class: ClassQuotaNeedsResources, target: target, detail: name, direct: stated, timing: timingUnrelated,
 				signals: []string{"QuotaExceeded", "FailedCreate"}, params: map[string]string{"QUOTA_NAME": name},
 				last:    link{target, fmt.Sprintf("quota %q demands that Pods specify %s, and the template does not", name, demand), []cite{at(message)}},
-				summary: fmt.Sprintf("%s cannot create Pods: ResourceQuota %q demands %s of every container.", target, name, demand),
+				summary: fmt.Sprintf("%s cannot create Pods: ResourceQuota %q demands %s.", target, name, demand),
 			}
 			if quota := q.snap.Object(incident.Ref{APIVersion: "v1", Kind: "ResourceQuota", Namespace: s.subject.Namespace, Name: name}); quota != nil {
 				c.last.proof = append(c.last.proof, at(quota.At("spec", "hard")))

@@ -35,10 +35,14 @@ func (catalogue) UntoleratedTaint() rule {
 					proof = append(proof, at(f.taints[0]))
 				}
 			}
+			statement := fmt.Sprintf("node %s, which the Pods could run on, has taint %s, which they do not tolerate", near.node.ref.Name, taintText(taint))
+			if len(nodes) > 1 {
+				statement += "; so it is with " + count(len(nodes)-1, "more node")
+			}
 			c := &cause{
 				class: ClassUntoleratedTaint, target: target, detail: taintText(taint), direct: proven, timing: timingUnrelated,
 				params:  map[string]string{"TAINT": taintText(taint), "NODE_NAME": near.node.ref.Name, "NAMESPACE": s.subject.Namespace},
-				last:    link{near.node.ref, fmt.Sprintf("%s that the Pods could run on %s tainted, node %s with %s, which they do not tolerate", count(len(nodes), "node"), verb(int64(len(nodes))), near.node.ref.Name, taintText(taint)), proof},
+				last:    link{near.node.ref, statement, proof},
 				summary: fmt.Sprintf("%s cannot be scheduled: it does not tolerate taint %s of node %s.", q.owner(s.object), taintText(taint), near.node.ref.Name),
 			}
 			return []answer{{cause: q.scheduling(s, c)}}

@@ -18,15 +18,8 @@ const (
 // Run diagnoses an incident on a snapshot. It is a pure function: equal arguments give results
 // whose JSON is equal byte for byte. It never fails; what cannot be decided is a verdict too.
 func Run(snap *Snapshot, inc incident.Incident) Result {
-	q := &inquiry{
-		snap: snap, inc: inc, now: snap.ObservedAt(),
-		noted: map[string]bool{}, visiting: map[symptomKey]bool{},
-	}
-	own, related := q.locate()
-	roots := q.roots(own, related)
-	for _, r := range roots {
-		q.ask(r.symptom, r.symptom, nil, r.related)
-	}
+	q := newInquiry(snap, inc)
+	own, related, roots := q.investigate()
 	ranked := q.rank()
 	q.survey(own, related, roots)
 

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"kubernaut.ai/kubernaut/internal/incident"
 )
@@ -138,8 +139,15 @@ func (q *inquiry) oldWarnings(scope, pods []*Object) {
 	for _, s := range q.open {
 		used[s.subject] = true
 	}
+	for _, o := range scope {
+		for _, child := range append(q.snap.Children(o.ref), o) {
+			if workloadKinds[child.ref.Kind] {
+				q.refusal(child) // sets aside what was overcome
+			}
+		}
+	}
 	for _, o := range slices.Concat(scope, pods) {
-		if used[o.ref] {
+		if used[o.ref] || q.ailing[o.ref] {
 			continue
 		}
 		events := q.snap.EventsOf(o.ref)
@@ -176,6 +184,11 @@ func (q *inquiry) readNext(v Verdict, primary *explanation, open []symptom) []st
 	}
 	if v == VerdictHealthy {
 		return nil
+	}
+	for key := range q.noted {
+		if strings.HasPrefix(key, "starting/") {
+			add("the same again in a minute: a container has only just started")
+		}
 	}
 	for _, s := range open {
 		ref := s.subject

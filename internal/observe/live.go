@@ -2,18 +2,27 @@
 // ([Decode]). Reading is bounded in calls, objects, bytes and time; it never writes to the
 // cluster and never asks for a Secret's values. What could not be read becomes a named gap, and
 // everything that is kept is redacted first.
+//
+// # Secrets
+//
+// Secrets are asked for through the metadata API, which returns names and no contents. So a Secret
+// that does not exist is known, and a key that it lacks is not: for keys the engine goes by the
+// kubelet's message. Listing metadata needs the same permission as listing Secrets; without it there
+// is a gap, and the kubelet's message counts for the Secret as well.
 package observe
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
-	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/flowcontrol"
 
 	"kubernaut.ai/kubernaut/internal/diagnose"
 	"kubernaut.ai/kubernaut/internal/incident"
@@ -30,30 +39,52 @@ type Options struct {
 	Logger  *slog.Logger
 }
 
-// Limits bound one observation.
+// Limits bound one observation. A zero field means its default; a negative one is refused by New.
 type Limits struct {
 	Timeout     time.Duration // of the whole observation; default 20s
 	CallTimeout time.Duration // of one read; default 5s
 	Parallel    int           // reads at once; default 6
-	QPS         float32       // reads per second over all observations of one Live; default 50
-	PageSize    int           // objects per page; default 500
+	QPS         int           // reads per second over all observations of one Live; default 100
+	PageSize    int           // objects per page of a list; default 500
 	MaxObjects  int           // objects of one list; default 5000
-	MaxEvents   int           // default 2000
-	MaxBytes    int           // bytes of JSON of one observation; default 64 MiB
-	LogLines    int           // per container and run; default 200
-	LogBytes    int           // per container and run; default 64 KiB
-	MaxLogs     int           // log excerpts of one observation; default 12
+	MaxEvents   int           // events of one namespace; default 2000
+	MaxBytes    int64         // bytes of all answers; default 128 MiB
+	LogLines    int           // of one container and run; default 100
+	LogBytes    int           // of one container and run; default 64 KiB
+	MaxLogs     int           // log excerpts; default 8
+}
+
+func (l Limits) withDefaults() (Limits, error) {
+	for name, v := range map[string]int64{
+		"Timeout": int64(l.Timeout), "CallTimeout": int64(l.CallTimeout), "Parallel": int64(l.Parallel), "QPS": int64(l.QPS), "PageSize": int64(l.PageSize),
+		"MaxObjects": int64(l.MaxObjects), "MaxEvents": int64(l.MaxEvents), "MaxBytes": l.MaxBytes, "LogLines": int64(l.LogLines), "LogBytes": int64(l.LogBytes), "MaxLogs": int64(l.MaxLogs),
+	} {
+		if v < 0 {
+			return l, fmt.Errorf("observe: Limits.%s is %d, it must not be negative", name, v)
+		}
+	}
+	l.Timeout = cmp.Or(l.Timeout, 20*time.Second)
+	l.CallTimeout = cmp.Or(l.CallTimeout, 5*time.Second)
+	l.Parallel = cmp.Or(l.Parallel, 6)
+	l.QPS = cmp.Or(l.QPS, 100)
+	l.PageSize = cmp.Or(l.PageSize, 500)
+	l.MaxObjects = cmp.Or(l.MaxObjects, 5000)
+	l.MaxEvents = cmp.Or(l.MaxEvents, 2000)
+	l.MaxBytes = cmp.Or(l.MaxBytes, 128<<20)
+	l.LogLines = cmp.Or(l.LogLines, 100)
+	l.LogBytes = cmp.Or(l.LogBytes, 64<<10)
+	l.MaxLogs = cmp.Or(l.MaxLogs, 8)
+	return l, nil
 }
 
 // Live reads a cluster. It is safe for concurrent use.
 type Live struct {
-	limits   Limits
-	cluster  string
-	now      func() time.Time
-	log      *slog.Logger
-	typed    kubernetes.Interface
-	dynamic  dynamic.Interface
-	metadata metadata.Interface
+	limits  Limits
+	cluster string
+	now     func() time.Time
+	log     *slog.Logger
+	config  *rest.Config
+	http    *http.Client
 }
 
 // New makes a Live. It does not talk to the cluster.
@@ -61,18 +92,17 @@ func New(o Options) (*Live, error) {
 	if o.Config == nil {
 		return nil, errors.New("observe: Options.Config is required")
 	}
+	limits, err := o.Limits.withDefaults()
+	if err != nil {
+		return nil, err
+	}
 	cfg := rest.CopyConfig(o.Config)
-	l := &Live{limits: o.Limits, cluster: o.Cluster, now: o.Clock, log: o.Logger}
-	var err error
-	if l.typed, err = kubernetes.NewForConfig(cfg); err != nil {
-		return nil, err
+	cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(limits.QPS), 2*limits.QPS)
+	hc, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("observe: %w", err)
 	}
-	if l.dynamic, err = dynamic.NewForConfig(cfg); err != nil {
-		return nil, err
-	}
-	if l.metadata, err = metadata.NewForConfig(cfg); err != nil {
-		return nil, err
-	}
+	l := &Live{limits: limits, cluster: o.Cluster, now: o.Clock, log: o.Logger, config: cfg, http: hc}
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -83,11 +113,43 @@ func New(o Options) (*Live, error) {
 }
 
 // Ready reports whether the API server answers. Its error is an *incident.Error.
-func (l *Live) Ready(ctx context.Context) error { return nil }
+func (l *Live) Ready(ctx context.Context) error {
+	dc, err := discovery.NewDiscoveryClientForConfigAndClient(l.config, l.http)
+	if err != nil {
+		return incident.Errorf(incident.KindInternal, "observe", "%w", err)
+	}
+	if err := dc.RESTClient().Get().AbsPath("/version").Do(ctx).Error(); err != nil {
+		return translate(err)
+	}
+	return nil
+}
 
-// Observe reads what bears on the incident. A resource that does not exist is a fact and no error.
-// The error is an *incident.Error: KindNetwork, KindTimeout, KindUnauthorized or KindUnavailable
-// when the cluster cannot be read at all; KindInvalid when the incident names no resource.
+// Observe reads what bears on the incident. A resource that does not exist is a fact and no error, and
+// so is a kind that may not be read: it becomes a gap. The error is an *incident.Error: KindNetwork,
+// KindTimeout, KindUnauthorized, KindForbidden, KindRateLimited or KindUnavailable when nothing at all
+// could be read; KindInvalid when the incident names no resource.
 func (l *Live) Observe(ctx context.Context, inc incident.Incident) (*diagnose.Snapshot, error) {
-	return diagnose.NewSnapshot(diagnose.Contents{ObservedAt: l.now(), Cluster: l.cluster}), nil
+	if inc.Resource.Kind == "" || inc.Resource.Name == "" {
+		return nil, incident.Errorf(incident.KindInvalid, "observe", "the incident names no resource: kind %q, name %q", inc.Resource.Kind, inc.Resource.Name)
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, l.limits.Timeout)
+	defer cancel()
+	r, err := l.newReader(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.readFirst(inc)
+	if err := r.verdict(ctx); err != nil {
+		return nil, err
+	}
+	// What the engine makes of this says which logs, keys and further Pods matter. It sees the trees
+	// before they are redacted; nothing of that first look is kept.
+	need := diagnose.Needs(r.preview(l.now()), inc)
+	r.readNeeded(need)
+	snap := seal(r.contents(l.now(), l.cluster))
+	c := snap.Contents()
+	l.log.DebugContext(ctx, "cluster observed", "resource", inc.Resource.String(), "calls", r.calls.Load(), "bytes", r.budget.used.Load(),
+		"objects", len(c.Objects), "events", len(c.Events), "logs", len(c.Logs), "gaps", len(c.Gaps), "redactions", c.Redactions, "duration", time.Since(began))
+	return snap, nil
 }

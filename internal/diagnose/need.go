@@ -1,0 +1,71 @@
+package diagnose
+
+import (
+	"slices"
+
+	"kubernaut.ai/kubernaut/internal/incident"
+)
+
+// Need is what an inquiry would read next, having seen a first snapshot.
+type Need struct {
+	// Logs are the containers whose logs bear on a symptom, most telling first.
+	Logs []LogNeed
+	// ConfigMaps are those whose keys matter.
+	ConfigMaps []incident.Ref
+	// AllPods says that the Pods of all namespaces matter, because some Pod finds no node.
+	AllPods bool
+	// NoEvents are the objects whose symptoms are not recent and about which no event is kept.
+	NoEvents []incident.Ref
+}
+
+// LogNeed names one container's log.
+type LogNeed struct {
+	Pod       incident.Ref
+	Container string
+	Previous  bool
+}
+
+// Needs says what to read next. A collector reads what is cheap and bears on most incidents, asks, and
+// reads the rest.
+func Needs(snap *Snapshot, inc incident.Incident) Need {
+	q := newInquiry(snap, inc)
+	q.investigate()
+	var n Need
+	seen := map[symptomKey]bool{}
+	for _, s := range q.asked {
+		if seen[s.key()] {
+			continue
+		}
+		seen[s.key()] = true
+		switch s.kind {
+		case podUnscheduled:
+			n.AllPods = true
+		case containerDying, containerNotReady:
+			if s.container.lastRun().exists() {
+				n.addLog(s, true)
+			}
+			n.addLog(s, false)
+		}
+		if s.object == nil {
+			continue
+		}
+		if s.object.ref.Kind == "Pod" {
+			for _, r := range podReferences(s.object.At("spec")) {
+				if ref := r.ref(s.object); r.kind == "ConfigMap" && snap.Knows(ref) == Present && !slices.Contains(n.ConfigMaps, ref) {
+					n.ConfigMaps = append(n.ConfigMaps, ref)
+				}
+			}
+		}
+		if len(snap.EventsOf(s.object.ref)) == 0 && !s.since.IsZero() && q.now.Sub(s.since) > eventRetention {
+			n.NoEvents = append(n.NoEvents, s.object.ref)
+		}
+	}
+	return n
+}
+
+func (n *Need) addLog(s symptom, previous bool) {
+	need := LogNeed{incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.subject.Namespace, Name: s.subject.Name}, s.container.name, previous}
+	if !slices.Contains(n.Logs, need) {
+		n.Logs = append(n.Logs, need)
+	}
+}

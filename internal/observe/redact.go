@@ -1,0 +1,304 @@
+package observe
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Redactor replaces secrets in text by stable tokens, "[redacted:1]", "[redacted:2]", …: the same
+// secret gets the same token everywhere in one observation, so that a reader can still see that two
+// places hold the same password. It is not safe for concurrent use; the zero value is ready.
+//
+// It works line by line, and runs an expression only on a line that has one of the expression's
+// literals: that is what makes it fast enough for logs. It keeps to word boundaries, since the names
+// of Kubernetes objects are full of what looks like the beginning of a token (task-worker,
+// disk-pressure).
+type Redactor struct {
+	tokens map[string]string
+	exact  []string // values known to be secret, longest first
+	count  int
+	inPEM  bool
+}
+
+// Count is the number of replacements made so far.
+func (r *Redactor) Count() int { return r.count }
+
+// Hide makes every later occurrence of the value a secret. Values under 6 bytes are too common to
+// be hidden everywhere.
+func (r *Redactor) Hide(value string) {
+	if len(value) < 6 || isToken(value) || slices.Contains(r.exact, value) {
+		return
+	}
+	i, _ := slices.BinarySearchFunc(r.exact, value, func(a, b string) int {
+		if len(a) != len(b) {
+			return len(b) - len(a)
+		}
+		return strings.Compare(a, b)
+	})
+	r.exact = slices.Insert(r.exact, i, value)
+}
+
+// Secret replaces a whole value.
+func (r *Redactor) Secret(value string) string {
+	if value == "" || isToken(value) {
+		return value
+	}
+	r.Hide(value)
+	return r.token(value)
+}
+
+func (r *Redactor) token(secret string) string {
+	r.count++
+	if t, ok := r.tokens[secret]; ok {
+		return t
+	}
+	if r.tokens == nil {
+		r.tokens = map[string]string{}
+	}
+	t := fmt.Sprintf("[redacted:%d]", len(r.tokens)+1)
+	r.tokens[secret] = t
+	return t
+}
+
+func isToken(s string) bool { return strings.HasPrefix(s, "[redacted:") && strings.HasSuffix(s, "]") }
+
+// Text redacts a text of any number of lines.
+func (r *Redactor) Text(text string) string {
+	r.inPEM = false
+	if !strings.Contains(text, "\n") {
+		return r.line(text)
+	}
+	return strings.Join(r.Lines(strings.Split(text, "\n")), "\n")
+}
+
+// Lines redacts the lines of one text in place, and returns them. A private key may span many.
+func (r *Redactor) Lines(lines []string) []string {
+	r.inPEM = false
+	for i, l := range lines {
+		lines[i] = r.line(l)
+	}
+	return lines
+}
+
+const (
+	pemBegin = "-----BEGIN "
+	pemKey   = "PRIVATE KEY"
+	pemEnd   = "-----END "
+)
+
+func (r *Redactor) line(line string) string {
+	if r.inPEM || strings.Contains(line, pemBegin) {
+		line = r.pem(line)
+	}
+	for _, secret := range r.exact {
+		if strings.Contains(line, secret) {
+			line = strings.ReplaceAll(line, secret, r.token(secret))
+		}
+	}
+	for i := range patterns {
+		p := &patterns[i]
+		if p.applies(line) {
+			line = p.redact(r, line)
+		}
+	}
+	return line
+}
+
+// pem replaces the body of private keys, which spans lines, or has its line ends escaped in one.
+func (r *Redactor) pem(line string) string {
+	var out strings.Builder
+	for {
+		if r.inPEM {
+			end := strings.Index(line, pemEnd)
+			body := line
+			if end >= 0 {
+				body = line[:end]
+			}
+			if strings.TrimSpace(body) != "" {
+				out.WriteString(r.token(body))
+			}
+			if end < 0 {
+				return out.String()
+			}
+			r.inPEM = false
+			out.WriteString(pemEnd)
+			line = line[end+len(pemEnd):]
+			continue
+		}
+		begin := strings.Index(line, pemBegin)
+		if begin < 0 {
+			out.WriteString(line)
+			return out.String()
+		}
+		head := line[begin+len(pemBegin):]
+		label := strings.Index(head, "-----")
+		if label < 0 {
+			out.WriteString(line)
+			return out.String()
+		}
+		out.WriteString(line[:begin+len(pemBegin)+label+5])
+		r.inPEM = strings.Contains(head[:label], pemKey)
+		line = head[label+5:]
+	}
+}
+
+// pattern finds one kind of secret. Group 1 of the expression is kept, group 2 is the secret, and what
+// follows is kept.
+type pattern struct {
+	literals []string // one of them is in every match
+	re       *regexp.Regexp
+	accept   func(secret string) bool // nil accepts all
+}
+
+func (p *pattern) applies(line string) bool {
+	for _, l := range p.literals {
+		if strings.Contains(line, l) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *pattern) redact(r *Redactor, line string) string {
+	var out strings.Builder
+	for {
+		m := p.re.FindStringSubmatchIndex(line)
+		if m == nil {
+			break
+		}
+		secret := line[m[4]:m[5]]
+		if p.accept != nil && !p.accept(secret) {
+			next := max(m[5], m[0]+1)
+			out.WriteString(line[:next])
+			line = line[next:]
+			continue
+		}
+		out.WriteString(line[:m[4]])
+		out.WriteString(r.token(secret))
+		line = line[m[5]:]
+	}
+	if out.Len() == 0 {
+		return line
+	}
+	out.WriteString(line)
+	return out.String()
+}
+
+// In the expressions, a token starts where no letter, digit, hyphen or underscore stands before it.
+const edge = `(^|[^A-Za-z0-9_-])`
+
+var patterns = []pattern{
+	{ // JSON Web Tokens
+		literals: []string{"eyJ"},
+		re:       regexp.MustCompile(edge + `(eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)`),
+	},
+	{ // AWS access key ids
+		literals: []string{"AKIA", "ASIA", "AROA", "ABIA", "ACCA"},
+		re:       regexp.MustCompile(edge + `((?:AKIA|ASIA|AROA|ABIA|ACCA)[A-Z0-9]{16})`),
+	},
+	{ // passwords in URLs
+		literals: []string{"://"},
+		re:       regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@"'\[\]]*:)([^\s/@"']+)@`),
+	},
+	{ // authorization headers
+		literals: []string{"earer", "EARER", "asic ", "ASIC ", "Token ", "token "},
+		re:       regexp.MustCompile(`(?i)(^|[^A-Za-z0-9_-])(?:bearer|basic|token)\s+([A-Za-z0-9._~+/=-]{12,})`),
+		accept:   looksRandom,
+	},
+	{ // tokens with a vendor's prefix
+		literals: []string{"ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "xoxb-", "xoxp-", "xoxa-", "xoxr-", "xoxs-", "npm_", "sk_live_", "rk_live_", "dop_v1_", "hvs."},
+		re: regexp.MustCompile(edge + `((?:gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}|xox[abprs]-[A-Za-z0-9-]{10,}|` +
+			`npm_[A-Za-z0-9]{30,}|[sr]k_live_[A-Za-z0-9]{16,}|dop_v1_[a-f0-9]{40,}|hvs\.[A-Za-z0-9_-]{20,}))`),
+	},
+	{ // API keys that begin with sk-, which is also how half of "task-…" begins
+		literals: []string{"sk-"},
+		re:       regexp.MustCompile(edge + `(sk-[A-Za-z0-9_-]{20,})`),
+		accept:   mixed,
+	},
+	{ // Google API keys
+		literals: []string{"AIza"},
+		re:       regexp.MustCompile(edge + `(AIza[A-Za-z0-9_-]{35})`),
+	},
+	{ // password=value, password: value, "password":"value"
+		literals: []string{"assw", "ASSW", "assphrase", "ASSPHRASE", "pwd", "PWD", "Pwd"},
+		re:       regexp.MustCompile(`(?i)((?:password|passwd|passphrase|pwd)(?:\\?["'])?\s{0,4}(?:=|:=|:|=>)\s{0,4}(?:\\?["'])?)` + secretValue),
+		accept:   notPlain,
+	},
+	{ // the same for names that are also words of Kubernetes: after a bare colon stands an image's tag
+		literals: []string{
+			"ecret", "ECRET", "oken", "OKEN", "redential", "REDENTIAL", "pi_key", "PI_KEY", "pikey", "PIKEY", "piKey", "PIKey", "pi-key", "PI-KEY",
+			"ccess_key", "CCESS_KEY", "ccessKey", "ccess-key", "rivate_key", "RIVATE_KEY", "rivateKey", "rivate-key",
+			"nc_key", "NC_KEY", "ncryption_key", "NCRYPTION_KEY", "igning_key", "IGNING_KEY",
+		},
+		re: regexp.MustCompile(`(?i)((?:secret|token|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|enc(?:ryption)?[_-]key|signing[_-]key)` +
+			`(?:\\?["']\s{0,4}(?:=|:)\s{0,4}(?:\\?["'])?|\s{0,4}(?:=|:=|=>|:\s)\s{0,4}(?:\\?["'])?|:\\?["']))` + secretValue),
+		accept: notPlain,
+	},
+}
+
+// secretValue is the secret after a name and its separator: up to what ends a value in a log line, a
+// query string, JSON or a connection string. It never begins a token of an earlier redaction.
+const secretValue = `([^\s"'\\,;&<>(){}\[\]=:][^\s"'\\,;&<>(){}\[\]]{2,})`
+
+// looksRandom reports whether a word is more likely a credential than prose: it has a digit, or ends
+// in padding, or mixes cases.
+func looksRandom(s string) bool {
+	return strings.ContainsAny(s, "0123456789=") || mixed(s)
+}
+
+// mixed reports whether a word has lower-case and upper-case letters after its first, and a digit, or
+// is long and unbroken.
+func mixed(s string) bool {
+	upper, lower, digit := false, false, false
+	for i, c := range s {
+		upper = upper || i > 3 && c >= 'A' && c <= 'Z'
+		lower = lower || c >= 'a' && c <= 'z'
+		digit = digit || c >= '0' && c <= '9'
+	}
+	return upper && lower || digit && !strings.Contains(s[3:], "-")
+}
+
+// notPlain rejects what follows "token:" in prose and in settings, where nothing is secret.
+func notPlain(s string) bool {
+	switch strings.ToLower(strings.TrimRight(s, ".")) {
+	case "true", "false", "null", "nil", "none", "empty", "missing", "invalid", "expired", "required", "unexpected", "not", "must", "the", "unauthorized", "failed", "cannot", "unable", "error":
+		return false
+	}
+	return !strings.HasPrefix(s, "$(") && !strings.HasPrefix(s, "$")
+}
+
+// secretName reports whether the name of an environment variable or annotation says that its value is
+// secret: one of its words is, and its last word does not say that it is something about a secret.
+func secretName(name string) bool {
+	words := strings.FieldsFunc(splitCamel(name), func(c rune) bool { return c == '_' || c == '-' || c == '.' || c == '/' })
+	if len(words) == 0 {
+		return false
+	}
+	switch strings.ToUpper(words[len(words)-1]) {
+	case "FILE", "PATH", "NAME", "URL", "URI", "HOST", "PORT", "ENDPOINT", "DIR", "TTL", "EXPIRY", "ENABLED", "TYPE", "ISSUER", "REF", "LENGTH", "SECONDS", "MINUTES", "HOURS", "COUNT", "LIMIT", "ALGORITHM", "MODE", "REGION", "VERSION":
+		return false
+	}
+	for _, w := range words {
+		switch strings.ToUpper(w) {
+		case "PASSWORD", "PASSWD", "PASS", "PASSPHRASE", "PWD", "SECRET", "TOKEN", "KEY", "APIKEY", "CREDENTIAL", "CREDENTIALS", "CREDS", "AUTH", "DSN", "SALT", "SIGNATURE", "COOKIE", "JWT":
+			return true
+		}
+	}
+	return false
+}
+
+// splitCamel puts a break where a lower-case letter meets an upper-case one.
+func splitCamel(s string) string {
+	var b strings.Builder
+	last := ' '
+	for _, c := range s {
+		if last >= 'a' && last <= 'z' && c >= 'A' && c <= 'Z' {
+			b.WriteByte('_')
+		}
+		b.WriteRune(c)
+		last = c
+	}
+	return b.String()
+}

@@ -1,0 +1,172 @@
+package observe
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"kubernaut.ai/kubernaut/internal/diagnose"
+)
+
+// droppedAnnotations repeat whole objects, values of environment variables included.
+var droppedAnnotations = []string{"kubectl.kubernetes.io/last-applied-configuration"}
+
+// scrub makes an object's tree fit to be kept: what nobody reads is dropped, secrets are replaced, and
+// ConfigMap values are replaced by their size. It changes the tree in place.
+func scrub(r *Redactor, tree map[string]any) {
+	if meta, ok := tree["metadata"].(map[string]any); ok {
+		delete(meta, "managedFields")
+		if annotations, ok := meta["annotations"].(map[string]any); ok {
+			for _, name := range droppedAnnotations {
+				delete(annotations, name)
+			}
+			for _, name := range sortedNames(annotations) {
+				if s, ok := annotations[name].(string); ok && secretName(lastSegment(name)) {
+					annotations[name] = r.Secret(s)
+				}
+			}
+		}
+	}
+	switch tree["kind"] {
+	case "ConfigMap":
+		omitValues(tree)
+	case "Secret": // only ever from files: the live reader asks for metadata
+		omitValues(tree)
+		delete(tree, "stringData")
+	}
+	hideNamed(r, tree)
+}
+
+// omitValues keeps the keys of a ConfigMap or Secret and says how long each value was.
+func omitValues(tree map[string]any) {
+	for _, field := range []string{"data", "binaryData"} {
+		data, ok := tree[field].(map[string]any)
+		if !ok {
+			continue
+		}
+		for k, v := range data {
+			s, _ := v.(string)
+			data[k] = omitted(len(s))
+		}
+	}
+}
+
+// omitted stands for a value that was left out.
+func omitted(size int) string { return fmt.Sprintf("[omitted: %d bytes]", size) }
+
+// hideNamed replaces the values of environment variables whose names say that they are secret.
+func hideNamed(r *Redactor, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		name, _ := v["name"].(string)
+		if value, ok := v["value"].(string); ok && secretName(name) && !strings.HasPrefix(value, "$(") {
+			v["value"] = r.Secret(value)
+		}
+		for _, k := range sortedNames(v) {
+			hideNamed(r, v[k])
+		}
+	case []any:
+		for _, e := range v {
+			hideNamed(r, e)
+		}
+	}
+}
+
+// identity names fields that hold names and never secrets.
+var identity = map[string]bool{
+	"name": true, "namespace": true, "uid": true, "kind": true, "apiVersion": true, "resourceVersion": true, "generateName": true,
+	"labels": true, "matchLabels": true, "selector": true, "nodeSelector": true, "image": true, "imageID": true, "containerID": true,
+}
+
+// redactText redacts all text of a tree, in the order of its keys, so that tokens are numbered alike
+// every time.
+func redactText(r *Redactor, v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for _, k := range sortedNames(v) {
+			if !identity[k] {
+				v[k] = redactText(r, v[k])
+			}
+		}
+		return v
+	case []any:
+		for i := range v {
+			v[i] = redactText(r, v[i])
+		}
+		return v
+	case string:
+		return r.Text(v)
+	}
+	return v
+}
+
+// item is an object as it was read.
+type item struct {
+	tree    map[string]any
+	partial bool
+}
+
+// seal redacts everything that was collected, in one fixed order, and makes a snapshot of it.
+func seal(c diagnose.Contents, objects, events []item) *diagnose.Snapshot {
+	var r Redactor
+	sortItems(objects)
+	sortItems(events)
+	for _, it := range objects { // names tell what is secret; it may stand in other places too
+		scrub(&r, it.tree)
+	}
+	c.Objects, c.Events = finish(&r, objects), finish(&r, events)
+	slices.SortStableFunc(c.Logs, func(a, b diagnose.Log) int {
+		return cmp.Or(strings.Compare(a.Pod.Namespace, b.Pod.Namespace), strings.Compare(a.Pod.Name, b.Pod.Name),
+			strings.Compare(a.Container, b.Container), boolCompare(a.Previous, b.Previous))
+	})
+	for i := range c.Logs {
+		c.Logs[i].Lines = r.Lines(c.Logs[i].Lines)
+	}
+	c.Redactions = r.Count()
+	return diagnose.NewSnapshot(c)
+}
+
+func finish(r *Redactor, items []item) []*diagnose.Object {
+	out := make([]*diagnose.Object, 0, len(items))
+	for _, it := range items {
+		redactText(r, it.tree)
+		// What has no kind or name is no object; the API server never lists such.
+		if o, err := diagnose.NewObject(it.tree, it.partial); err == nil {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// sortItems orders by kind, namespace and name.
+func sortItems(items []item) {
+	type key struct{ kind, namespace, name string }
+	keyOf := func(it item) key {
+		meta, _ := it.tree["metadata"].(map[string]any)
+		kind, _ := it.tree["kind"].(string)
+		namespace, _ := meta["namespace"].(string)
+		name, _ := meta["name"].(string)
+		return key{kind, namespace, name}
+	}
+	slices.SortStableFunc(items, func(a, b item) int {
+		x, y := keyOf(a), keyOf(b)
+		return cmp.Or(strings.Compare(x.kind, y.kind), strings.Compare(x.namespace, y.namespace), strings.Compare(x.name, y.name))
+	})
+}
+
+func boolCompare(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+func sortedNames(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+
+// lastSegment returns what follows an annotation's domain.
+func lastSegment(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
