@@ -24,7 +24,7 @@ func benchEvent(i int) incident.AuditEvent {
 		CorrelationID: "rem-" + fmt.Sprint(i%1000), Key: fmt.Sprint(i),
 	}, testTime, AnalysisCompleted{
 		Phase: "Completed", ApprovalRequired: true, ApprovalReason: "Production environments need a person's approval", WarningsCount: 1,
-		Confidence: ptr(0.93), WorkflowID: "7d2c7c2e-6a0b-4c3e-9a54-1a0f3f4f2b11", Attempts: 1,
+		Confidence: new(0.93), WorkflowID: "7d2c7c2e-6a0b-4c3e-9a54-1a0f3f4f2b11", Attempts: 1,
 		PolicyHash:   "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 		BundleDigest: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
 	})

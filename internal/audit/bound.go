@@ -86,7 +86,7 @@ func optional(s string) *string {
 	if s == "" {
 		return nil
 	}
-	return ptr(clip(s, maxLabel))
+	return new(clip(s, maxLabel))
 }
 
 // finite returns nil for what JSON cannot say.

@@ -126,13 +126,13 @@ type Client struct {
 	closeErr  error
 
 	mu       sync.Mutex
-	group    *group            // events on their way to the disk; nil when there are none
-	spare    []byte            // a buffer for the next group
-	closed   bool              // no more events are taken
-	stopped  bool              // no more events are delivered
-	durable  uint64            // sequence number of the last event on disk
-	acked    uint64            // sequence number of the last event that the sink is done with
-	trails   map[string]uint64 // sequence number of the last undelivered event of each correlation id
+	group    *group         // events on their way to the disk; nil when there are none
+	spare    []byte         // a buffer for the next group
+	closed   bool           // no more events are taken
+	stopped  bool           // no more events are delivered
+	durable  int            // sequence number of the last event on disk
+	acked    int            // sequence number of the last event that the sink is done with
+	trails   map[string]int // sequence number of the last undelivered event of each correlation id
 	rejected rejections
 	waiters  waiters   // for delivery
 	failure  error     // why the last write failed; nil after a success
@@ -188,7 +188,7 @@ func open(opts Options, d disk) (*Client, error) {
 		closing:     make(chan struct{}),
 		committed:   make(chan struct{}),
 		delivered:   make(chan struct{}),
-		trails:      make(map[string]uint64),
+		trails:      make(map[string]int),
 	}
 	var undecodable int
 	sp, found, err := openSpool(d, opts.SegmentBytes, func(payload []byte) {
@@ -409,9 +409,9 @@ func (c *Client) publish(g *group) {
 		c.release(len(g.trails), int64(len(g.frames)))
 	} else {
 		for i, trail := range g.trails {
-			c.trails[trail] = c.durable + uint64(i) + 1
+			c.trails[trail] = c.durable + i + 1
 		}
-		c.durable += uint64(len(g.trails))
+		c.durable += len(g.trails)
 		c.metrics.buffered.Add(float64(len(g.trails)))
 	}
 	if cap(g.frames) <= 1<<20 {
@@ -433,7 +433,9 @@ func kick(ch chan struct{}) {
 
 // Close takes no more events, delivers what it can until ctx ends, and gives the directory up. What
 // is not delivered by then stays in the spool for the next process: that is no error. Every later
-// call of Record fails with ErrClosed.
+// call of Record fails with ErrClosed, and so does every Record that waits for room. A call of Record
+// whose event is on its way to the disk is finished first, whatever ctx says. Later calls of Close
+// return what the first did.
 func (c *Client) Close(ctx context.Context) error {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()

@@ -27,7 +27,7 @@ func TestRecordDeliversTheEventAsItWas(t *testing.T) {
 		ID: EventID("full"), Version: "1.0", Type: "t", Timestamp: testTime, Category: "analysis", Action: "a",
 		Outcome: incident.OutcomePending, CorrelationID: "rem-1", ActorType: "user", ActorID: "u", ResourceType: "R",
 		ResourceID: "r", ParentID: EventID("parent"), Namespace: "ns", ClusterName: "c", Severity: "warning",
-		DurationMS: ptr(int64(0)), Data: json.RawMessage(`{"html":"<a&b>","n":12345678901234567890,"t":"ä€😀"}`),
+		DurationMS: new(int64(0)), Data: json.RawMessage(`{"html":"<a&b>","n":12345678901234567890,"t":"ä€😀"}`),
 	}
 	mustRecord(t, c, full)
 	if err := c.Delivered(background, "rem-1"); err != nil {
@@ -216,7 +216,7 @@ func TestRecordWithAnEndedContext(t *testing.T) {
 func TestDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
-		sink := &memorySink{fail: func(ctx context.Context, _ []incident.AuditEvent) error { <-release; return nil }}
+		sink := &memorySink{fail: func(context.Context, []incident.AuditEvent) error { <-release; return nil }}
 		c := openMemory(t, newMemoryDisk(), Options{Sink: sink, BatchEvents: 1})
 		mustRecord(t, c, testEvent("a", 0), testEvent("b", 0), testEvent("a", 1))
 

@@ -123,7 +123,7 @@ func (d *delivery) linger(ctx context.Context) {
 func (d *delivery) state() (pending int, urgent bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return int(d.durable - d.acked), d.waiters.Len() > 0
+	return d.durable - d.acked, d.waiters.Len() > 0
 }
 
 // decode makes a batch of the first items. An item that is no event is set aside.
@@ -234,11 +234,11 @@ func (d *delivery) acknowledge(batch []incident.AuditEvent, freed tally) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for i, e := range batch {
-		if d.trails[e.CorrelationID] == d.acked+uint64(i)+1 {
+		if d.trails[e.CorrelationID] == d.acked+i+1 {
 			delete(d.trails, e.CorrelationID)
 		}
 	}
-	d.acked += uint64(freed.records)
+	d.acked += freed.records
 	if d.acked == d.durable {
 		clear(d.trails) // of what was lost
 	}
@@ -351,9 +351,8 @@ func (d *delivery) failed(ctx context.Context, err error) {
 		d.failingSince = d.opts.Clock()
 		d.log.Warn("audit delivery fails; events wait in the spool", "error", err, "pending_events", d.Pending())
 	}
-	var known *incident.Error
 	var retryAfter time.Duration
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[*incident.Error](err); ok {
 		retryAfter = min(max(known.RetryAfter, 0), maxRetryAfter)
 	}
 	d.pause(ctx, max(retryAfter, d.backoff()), retryAfter)

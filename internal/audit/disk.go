@@ -56,6 +56,9 @@ func openDirectory(path string) (*directory, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, diskError(op, fmt.Errorf("create the spool directory: %w", err))
 	}
+	// A power cut must not take a new directory away. That the parent may not be ours to open means
+	// that the directory was there before.
+	_ = syncDirectory(filepath.Dir(path))
 	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, diskError(op, fmt.Errorf("take the spool directory: %w", err))
@@ -156,8 +159,10 @@ func (d *directory) extend(name string, line []byte, limit int64) error {
 	return d.syncDir()
 }
 
-func (d *directory) syncDir() error {
-	f, err := os.Open(d.path)
+func (d *directory) syncDir() error { return syncDirectory(d.path) }
+
+func syncDirectory(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package audit
 import (
 	"encoding/binary"
 	"encoding/json"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -61,7 +62,7 @@ func Analysis(uid string, generation int64, namespace, name, remediationID strin
 		ResourceID:    name,
 		Namespace:     namespace,
 		CorrelationID: remediationID,
-		Key:           EventID(uid, string(binary.BigEndian.AppendUint64(nil, uint64(generation)))),
+		Key:           EventID(uid, strconv.FormatInt(generation, 10)),
 	}
 }
 
@@ -107,7 +108,7 @@ func New(s Subject, at time.Time, p Payload) incident.AuditEvent {
 		ID:            id,
 		Version:       "1.0",
 		Type:          f.eventType,
-		Timestamp:     at.UTC(),
+		Timestamp:     at.UTC().Round(0),
 		Category:      category,
 		Action:        f.action,
 		Outcome:       f.outcome,
@@ -124,7 +125,7 @@ func New(s Subject, at time.Time, p Payload) incident.AuditEvent {
 		e.Severity = "info"
 	}
 	if f.duration != nil {
-		e.DurationMS = ptr(f.duration.Milliseconds())
+		e.DurationMS = new(f.duration.Milliseconds())
 	}
 	data, err := json.Marshal(p.data(id))
 	if err != nil {
@@ -169,5 +170,3 @@ func newID() string {
 	}
 	return id.String()
 }
-
-func ptr[T any](v T) *T { return &v }

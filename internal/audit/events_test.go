@@ -102,7 +102,7 @@ func TestEventsOnTheWire(t *testing.T) {
 		},
 		{
 			name: "approval", duration: -1,
-			payload: ApprovalDecision{Decision: testDecision, Environment: "production", Confidence: ptr(0.9), WorkflowID: "w"},
+			payload: ApprovalDecision{Decision: testDecision, Environment: "production", Confidence: new(0.9), WorkflowID: "w"},
 			typ:     "aianalysis.approval.decision", action: "approval_decision", outcome: "success", severity: "info",
 			data: `{"approval_required":true,"approval_reason":"production","auto_approved":false,"decision":"requires_approval",
 				"reason":"production","environment":"production","confidence":0.9,"workflow_id":"w","degraded":false,"policy_hash":"ab12",
@@ -117,16 +117,20 @@ func TestEventsOnTheWire(t *testing.T) {
 		},
 		{
 			name: "human review", duration: -1,
-			payload: HumanReviewRequired{Reason: "WorkflowResolutionFailed", SubReason: "LowConfidence", ReviewReason: incident.ReviewLowConfidence,
-				Message: "m", Confidence: ptr(0.4), WorkflowID: "w", BundleDigest: "sha256:d"},
+			payload: HumanReviewRequired{
+				Reason: "WorkflowResolutionFailed", SubReason: "LowConfidence", ReviewReason: incident.ReviewLowConfidence,
+				Message: "m", Confidence: new(0.4), WorkflowID: "w", BundleDigest: "sha256:d",
+			},
 			typ: "aianalysis.human_review.required", action: "human_review_required", outcome: "pending", severity: "warning",
 			data: `{"reason":"WorkflowResolutionFailed","sub_reason":"LowConfidence","human_review_reason":"low_confidence","message":"m",
 				"confidence":0.4,"workflow_id":"w","bundle_digest":"sha256:d"}`,
 		},
 		{
 			name: "completed", duration: 2500,
-			payload: AnalysisCompleted{Phase: "Completed", ApprovalRequired: true, ApprovalReason: "production", WarningsCount: 1, Confidence: ptr(0.9),
-				WorkflowID: "w", TargetInOwnerChain: ptr(false), Attempts: 1, PolicyHash: "ab12", BundleDigest: "sha256:d", Duration: 2500 * time.Millisecond},
+			payload: AnalysisCompleted{
+				Phase: "Completed", ApprovalRequired: true, ApprovalReason: "production", WarningsCount: 1, Confidence: new(0.9),
+				WorkflowID: "w", TargetInOwnerChain: new(false), Attempts: 1, PolicyHash: "ab12", BundleDigest: "sha256:d", Duration: 2500 * time.Millisecond,
+			},
 			typ: "aianalysis.analysis.completed", action: "analysis_complete", outcome: "success", severity: "info",
 			data: `{"phase":"Completed","approval_required":true,"approval_reason":"production","degraded_mode":false,"warnings_count":1,
 				"confidence":0.9,"workflow_id":"w","target_in_owner_chain":false,"attempts":1,"policy_hash":"ab12","bundle_digest":"sha256:d"}`,
@@ -159,7 +163,7 @@ func TestEventsOnTheWire(t *testing.T) {
 		},
 		{
 			name: "model answered", duration: -1,
-			payload: LLMResponse{IncidentID: "i", Analysis: "text", TokensUsed: ptr(7), ToolCalls: 2},
+			payload: LLMResponse{IncidentID: "i", Analysis: "text", TokensUsed: new(7), ToolCalls: 2},
 			typ:     "llm_response", action: "llm_response_received", outcome: "success", severity: "info",
 			data: `{"event_id":"ID","incident_id":"i","has_analysis":true,"analysis_length":4,"analysis_preview":"text","tokens_used":7,"tool_call_count":2}`,
 		},
@@ -290,7 +294,7 @@ func TestEventIDs(t *testing.T) {
 			t.Errorf("%s: id %s, want another than %s", name, e.ID, base)
 		}
 	}
-	if New(Subject{}, testTime, call).ID == New(Subject{}, testTime, call).ID {
+	if a, b := New(Subject{}, testTime, call), New(Subject{}, testTime, call); a.ID == b.ID {
 		t.Error("events of a subject without a key share an id")
 	}
 	// Stored ids depend on this one never changing.

@@ -89,7 +89,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, records, junk []byte, cut uint16) {
 		var want []string
 		var buf []byte
-		for _, r := range bytes.Split(records, []byte("|")) {
+		for r := range bytes.SplitSeq(records, []byte("|")) {
 			if len(r) > 0 && len(r) <= maxFrame {
 				want = append(want, string(r))
 				buf = appendFrame(buf, r)

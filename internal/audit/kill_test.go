@@ -2,13 +2,11 @@ package audit
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -17,18 +15,19 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"kubernaut.ai/kubernaut/internal/dsapi"
 	"kubernaut.ai/kubernaut/internal/incident"
 	"kubernaut.ai/kubernaut/internal/store"
 )
 
 // TestKill kills a process that records events, and a process that stores them, at random moments, and
 // then looks whether the store has each event that was confirmed: once, in order, in a chain that
-// verifies. Both are real processes, between them is HTTP, and the store is the real one.
+// verifies. Both are real processes; between them is the protocol of Data Storage, with its real server and
+// store.
 func TestKill(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts and kills hundreds of processes")
@@ -271,7 +270,7 @@ var killTrails = []string{"t0", "t1", "t2", "t3", "t4", "t5"}
 func writeUntilKilled() int {
 	run, _ := strconv.Atoi(os.Args[3])
 	c, err := Open(Options{
-		Dir: os.Args[1], Sink: newHTTPSink(os.Args[2]), Service: "test", SegmentBytes: 20_000,
+		Dir: os.Args[1], Sink: newStoreClient(os.Args[2]), Service: "test", SegmentBytes: 20_000,
 		MaxBackoff: 200 * time.Millisecond, MaxEvents: 3000,
 	})
 	if err != nil {
@@ -312,7 +311,7 @@ func writeUntilKilled() int {
 
 // drain is the role "drain": it delivers what is left.
 func drain() int {
-	c, err := Open(Options{Dir: os.Args[1], Sink: newHTTPSink(os.Args[2]), Service: "test"})
+	c, err := Open(Options{Dir: os.Args[1], Sink: newStoreClient(os.Args[2]), Service: "test"})
 	if err == nil {
 		ctx, cancel := context.WithTimeout(background, time.Minute)
 		defer cancel()
@@ -338,79 +337,25 @@ func serveStore() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	api, err := dsapi.NewServer(dsapi.Options{Store: s})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	fmt.Println("ready")
-	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: batchEndpoint(s)}
+	server := &http.Server{ReadHeaderTimeout: time.Minute, Handler: api}
 	fmt.Fprintln(os.Stderr, server.Serve(l))
 	return 1
 }
 
-const batchPath = "/api/v1/audit/events/batch"
-
-func batchEndpoint(s *store.Store) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+batchPath, func(w http.ResponseWriter, r *http.Request) {
-		var batch []spooled
-		err := json.NewDecoder(r.Body).Decode(&batch)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		events := make([]incident.AuditEvent, len(batch))
-		for i, e := range batch {
-			events[i] = incident.AuditEvent(e)
-		}
-		_, err = s.AppendEvents(r.Context(), events)
-		switch incident.KindOf(err) {
-		case "":
-			w.WriteHeader(http.StatusCreated)
-		case incident.KindInvalid:
-			http.Error(w, err.Error(), http.StatusBadRequest)
-		case incident.KindConflict:
-			http.Error(w, err.Error(), http.StatusConflict)
-		default:
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		}
-	})
-	return mux
-}
-
-// httpSink writes to the store that listens on a socket.
-type httpSink struct{ client *http.Client }
-
-func newHTTPSink(socket string) httpSink {
+// newStoreClient returns a client of the store that listens on a socket.
+func newStoreClient(socket string) *dsapi.Client {
 	var d net.Dialer
-	return httpSink{&http.Client{Transport: &http.Transport{
+	c, err := dsapi.NewClient("http://store", &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return d.DialContext(ctx, "unix", socket) },
-	}}}
-}
-
-func (s httpSink) WriteEvents(ctx context.Context, events []incident.AuditEvent) error {
-	const op = "write events"
-	batch := make([]spooled, len(events))
-	for i, e := range events {
-		batch[i] = spooled(e)
-	}
-	body, err := json.Marshal(batch)
+	}})
 	if err != nil {
-		return incident.Errorf(incident.KindInternal, op, "%w", err)
+		panic(err) // the URL above is wrong
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://store"+batchPath, bytes.NewReader(body))
-	if err != nil {
-		return incident.Errorf(incident.KindInternal, op, "%w", err)
-	}
-	resp, err := s.client.Do(req)
-	if err != nil {
-		return incident.Errorf(incident.KindNetwork, op, "%w", err)
-	}
-	defer resp.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
-	switch resp.StatusCode {
-	case http.StatusCreated:
-		return nil
-	case http.StatusBadRequest:
-		return incident.Errorf(incident.KindInvalid, op, "%s", strings.TrimSpace(string(text)))
-	case http.StatusConflict:
-		return incident.Errorf(incident.KindConflict, op, "%s", strings.TrimSpace(string(text)))
-	}
-	return incident.Errorf(incident.KindUnavailable, op, "HTTP %d: %s", resp.StatusCode, text)
+	return c
 }

@@ -153,6 +153,7 @@ func TestLogTellsOfChanges(t *testing.T) {
 		c := openMemory(t, d, opts)
 		expect := func(want ...string) {
 			t.Helper()
+			synctest.Wait()
 			var got []string
 			for line := range strings.Lines(log.String()) {
 				_, message, _ := strings.Cut(line, "msg=\"")

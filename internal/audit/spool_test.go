@@ -60,7 +60,7 @@ func (m *model) append() {
 // fail makes the next append meet broken hardware.
 func (m *model) fail() {
 	op := rapid.SampledFrom([]string{"open", "write", "sync", "truncate", "syncDir", "write+truncate", "sync+truncate"}).Draw(m.t, "fault")
-	m.disk.failWith(func(o, name string) error {
+	m.disk.failWith(func(o, _ string) error {
 		if slices.Contains(strings.Split(op, "+"), o) {
 			return errIO
 		}
@@ -210,7 +210,7 @@ func TestSpoolCutAtEveryByte(t *testing.T) {
 			t.Fatalf("cut at %d: append: %v", cut, err)
 		}
 		got, _ := takeAll(t, sp)
-		want := append([]string{"one", "two", "three"}[:found.records:found.records], "four")
+		want := slices.Concat([]string{"one", "two", "three"}[:found.records], []string{"four"})
 		if !slices.Equal(got, want) {
 			t.Errorf("cut at %d: got %v, want %v", cut, got, want)
 		}

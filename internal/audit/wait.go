@@ -11,7 +11,7 @@ import (
 
 // waiter waits until the sink is done with the event of the given sequence number.
 type waiter struct {
-	seq   uint64
+	seq   int
 	index int
 	done  chan struct{}
 }
@@ -67,7 +67,7 @@ func (r *rejections) add(trail string) {
 // Delivered waits until every event of the correlation id that was recorded before the call is in the
 // store. It returns nil then, and at once when there are none. Otherwise the error is of
 // KindTimeout when ctx ended first (the events are in the spool and will be delivered), ErrRejected
-// when the store refused one of them, or ErrClosed when Close gave up.
+// when the store refused any event of the correlation id since Open, or ErrClosed when Close gave up.
 func (c *Client) Delivered(ctx context.Context, correlationID string) error {
 	const op = "audit.Delivered"
 	correlationID = boundID(correlationID, incident.MaxCorrelationID)
@@ -96,7 +96,7 @@ func (c *Client) Flush(ctx context.Context) error {
 
 // wait waits for the event of the given sequence number. It is called with c.mu held, and releases it
 // while it waits.
-func (c *Client) wait(ctx context.Context, op string, seq uint64) error {
+func (c *Client) wait(ctx context.Context, op string, seq int) error {
 	if seq <= c.acked {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (c *Client) wait(ctx context.Context, op string, seq uint64) error {
 	return c.undelivered(op, seq, incident.KindTimeout, context.Cause(ctx))
 }
 
-func (c *Client) undelivered(op string, seq uint64, kind incident.ErrorKind, why error) error {
+func (c *Client) undelivered(op string, seq int, kind incident.ErrorKind, why error) error {
 	err := incident.Errorf(kind, op, "%d events are in the spool and not yet in the store: %w", seq-c.acked, why)
 	if c.failure != nil {
 		err.Err = fmt.Errorf("%w; the store: %w", err.Err, c.failure)
@@ -136,7 +136,7 @@ func (c *Client) undelivered(op string, seq uint64, kind incident.ErrorKind, why
 func (c *Client) Pending() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return int(c.durable - c.acked)
+	return c.durable - c.acked
 }
 
 // usage is what the gauges show.
@@ -151,7 +151,7 @@ func (c *Client) usage() usage {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	u := usage{
-		events: int(c.durable - c.acked), maxEvents: c.opts.MaxEvents,
+		events: c.durable - c.acked, maxEvents: c.opts.MaxEvents,
 		bytes: c.usedBytes, maxBytes: c.opts.MaxBytes, diskBytes: diskBytes,
 	}
 	if u.events > 0 && !c.oldest.IsZero() {
