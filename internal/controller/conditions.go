@@ -31,6 +31,7 @@ var positive = map[string]bool{
 	v1alpha1.ReasonWorkflowSelected:       true,
 	v1alpha1.ReasonPolicyRequiresApproval: true,
 	v1alpha1.ReasonPolicyDegraded:         true,
+	v1alpha1.ReasonLowConfidence:          true,
 }
 
 // conditionText is the message of a condition by its reason. Where there is none, the message is

@@ -2,9 +2,14 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 )
+
+// ruleLowConfidence is the policy rule that asks for a person because of the confidence alone. A
+// policy without such a rule loses nothing but a more precise reason of the condition.
+const ruleLowConfidence = "low_confidence"
 
 // analyzing turns the policy's verdict into the end of the analysis.
 func (s Settings) analyzing(f facts) step {
@@ -42,8 +47,11 @@ func (s Settings) analyzing(f facts) step {
 	if d.ApprovalRequired {
 		next.ApprovalContext = approvalContext(next, d)
 		approval = v1alpha1.ReasonPolicyRequiresApproval
-		if d.Degraded {
+		switch {
+		case d.Degraded:
 			approval = v1alpha1.ReasonPolicyDegraded
+		case slices.Equal(d.Rules, []string{ruleLowConfidence}):
+			approval = v1alpha1.ReasonLowConfidence
 		}
 		message = fmt.Sprintf("Workflow %s, confidence %.2f, waits for approval: %s", workflow.WorkflowID, workflow.Confidence, d.Reason)
 	}

@@ -373,6 +373,16 @@ func TestVerdict(t *testing.T) {
 				AlternativesConsidered: []v1alpha1.AlternativeApproach{{Approach: "restart", ProsCons: "quick"}},
 				PolicyEvaluation:       &v1alpha1.PolicyEvaluation{PolicyName: "aianalysis.approval", MatchedRules: []string{"production"}, Decision: "manual_review_required"},
 			}},
+		"only the confidence": {workflow: workflow,
+			verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: "unsure", Rules: []string{"low_confidence"}}},
+			want:    ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+LowConfidence")},
+			context: &v1alpha1.ApprovalContext{
+				Reason: "unsure", WhyApprovalRequired: "unsure", ConfidenceScore: 0.79, ConfidenceLevel: v1alpha1.ConfidenceMedium,
+				InvestigationSummary: "out of memory", EvidenceCollected: []string{"traffic", "killed"},
+				RecommendedActions:     []v1alpha1.RecommendedAction{{Action: "raise-memory", Rationale: "fits"}},
+				AlternativesConsidered: []v1alpha1.AlternativeApproach{{Approach: "restart", ProsCons: "quick"}},
+				PolicyEvaluation:       &v1alpha1.PolicyEvaluation{MatchedRules: []string{"low_confidence"}, Decision: "manual_review_required"},
+			}},
 		"degraded": {workflow: workflow, verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, Degraded: true, Reason: "undefined"}},
 			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+PolicyDegraded")},
 			context: &v1alpha1.ApprovalContext{

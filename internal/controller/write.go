@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
@@ -35,6 +37,36 @@ func shell(a *v1alpha1.AIAnalysis, status *v1alpha1.AIAnalysisStatus) *v1alpha1.
 	}
 }
 
+// statusPatch is a merge patch from the status of base to that of the patched resource, on condition
+// that the resource is still at the version of base.
+type statusPatch struct{ base *v1alpha1.AIAnalysis }
+
+func (statusPatch) Type() types.PatchType { return types.MergePatchType }
+
+func (p statusPatch) Data(obj client.Object) ([]byte, error) {
+	before := []byte("{}")
+	// The empty status of the Go type has fields that are always written; a new resource on the API
+	// server has none, and a patch must not leave them out.
+	if p.base.Status.Phase != "" {
+		var err error
+		if before, err = json.Marshal(&p.base.Status); err != nil {
+			return nil, err
+		}
+	}
+	after, err := json.Marshal(&obj.(*v1alpha1.AIAnalysis).Status)
+	if err != nil {
+		return nil, err
+	}
+	change, err := jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(map[string]any{
+		"metadata": map[string]string{"resourceVersion": p.base.ResourceVersion},
+		"status":   json.RawMessage(change),
+	})
+}
+
 // writeStatus replaces the status of a by next and returns the resource as it is then. The write is
 // conditional on the resource version of a. When somebody else changed the resource meanwhile, for
 // example a label, it is read once more and the status is offered again, as long as it is still in
@@ -42,9 +74,8 @@ func shell(a *v1alpha1.AIAnalysis, status *v1alpha1.AIAnalysisStatus) *v1alpha1.
 func (r *Reconciler) writeStatus(ctx context.Context, a *v1alpha1.AIAnalysis, next *v1alpha1.AIAnalysisStatus) (*v1alpha1.AIAnalysis, error) {
 	base := a
 	for range writeConflicts {
-		patch := client.MergeFromWithOptions(shell(base, &base.Status), client.MergeFromWithOptimisticLock{})
 		out := shell(base, next)
-		err := r.client.Status().Patch(ctx, out, patch, fieldOwner)
+		err := r.client.Status().Patch(ctx, out, statusPatch{base}, fieldOwner)
 		r.metrics.wrote("status", err)
 		if err == nil {
 			return out, nil
