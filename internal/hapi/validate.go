@@ -49,10 +49,10 @@ func printable(s string, most int) bool {
 	return true
 }
 
-// readBody reads the body of a POST once, bounded, checks that it is JSON and hashes it.
+// readBody reads the body of a request to analyze once, bounded, checks that it is JSON and hashes it.
 func (s *Server) readBody(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
+		if r.Method != http.MethodPost || (r.URL.Path != PathIncident && r.URL.Path != PathRecovery) {
 			next.ServeHTTP(w, r)
 			return
 		}
