@@ -196,7 +196,7 @@ type inquiry struct {
 
 	subject  *Object        // nil when the resource does not exist
 	owners   []incident.Ref // from the subject (exclusive) upwards
-	asked    []symptom // every symptom that was asked about, in the order of asking
+	asked    []symptom      // every symptom that was asked about, in the order of asking
 	found    []explanation
 	open     []symptom // symptoms that no rule could explain
 	notes    []note

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"fmt"
+	"math/bits"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 // places hold the same password. It is not safe for concurrent use; the zero value is ready.
 //
 // It works line by line, and runs an expression only on a line that has one of the expression's
-// literals: that is what makes it fast enough for logs. It keeps to word boundaries, since the names
+// literals, all of which are looked for in one pass: that is what makes it fast enough for logs. It keeps to word boundaries, since the names
 // of Kubernetes objects are full of what looks like the beginning of a token (task-worker,
 // disk-pressure).
 type Redactor struct {
@@ -50,6 +51,9 @@ func (r *Redactor) Secret(value string) string {
 }
 
 func (r *Redactor) token(secret string) string {
+	if isToken(secret) {
+		return secret
+	}
 	r.count++
 	if t, ok := r.tokens[secret]; ok {
 		return t
@@ -97,11 +101,8 @@ func (r *Redactor) line(line string) string {
 			line = strings.ReplaceAll(line, secret, r.token(secret))
 		}
 	}
-	for i := range patterns {
-		p := &patterns[i]
-		if p.applies(line) {
-			line = p.redact(r, line)
-		}
+	for hits := literals.find(line); hits != 0; hits &= hits - 1 {
+		line = patterns[bits.TrailingZeros32(hits)].redact(r, line)
 	}
 	return line
 }
@@ -147,18 +148,9 @@ func (r *Redactor) pem(line string) string {
 // pattern finds one kind of secret. Group 1 of the expression is kept, group 2 is the secret, and what
 // follows is kept.
 type pattern struct {
-	literals []string // one of them is in every match
+	literals []string // one of them, in any case, is in every match; of at least 3 bytes, ASCII
 	re       *regexp.Regexp
 	accept   func(secret string) bool // nil accepts all
-}
-
-func (p *pattern) applies(line string) bool {
-	for _, l := range p.literals {
-		if strings.Contains(line, l) {
-			return true
-		}
-	}
-	return false
 }
 
 func (p *pattern) redact(r *Redactor, line string) string {
@@ -203,7 +195,7 @@ var patterns = []pattern{
 		re:       regexp.MustCompile(`([A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@"'\[\]]*:)([^\s/@"']+)@`),
 	},
 	{ // authorization headers
-		literals: []string{"earer", "EARER", "asic ", "ASIC ", "Token ", "token "},
+		literals: []string{"bearer", "basic", "token"},
 		re:       regexp.MustCompile(`(?i)(^|[^A-Za-z0-9_-])(?:bearer|basic|token)\s+([A-Za-z0-9._~+/=-]{12,})`),
 		accept:   looksRandom,
 	},
@@ -222,15 +214,14 @@ var patterns = []pattern{
 		re:       regexp.MustCompile(edge + `(AIza[A-Za-z0-9_-]{35})`),
 	},
 	{ // password=value, password: value, "password":"value"
-		literals: []string{"assw", "ASSW", "assphrase", "ASSPHRASE", "pwd", "PWD", "Pwd"},
+		literals: []string{"passw", "passphrase", "pwd"},
 		re:       regexp.MustCompile(`(?i)((?:password|passwd|passphrase|pwd)(?:\\?["'])?\s{0,4}(?:=|:=|:|=>)\s{0,4}(?:\\?["'])?)` + secretValue),
 		accept:   notPlain,
 	},
 	{ // the same for names that are also words of Kubernetes: after a bare colon stands an image's tag
 		literals: []string{
-			"ecret", "ECRET", "oken", "OKEN", "redential", "REDENTIAL", "pi_key", "PI_KEY", "pikey", "PIKEY", "piKey", "PIKey", "pi-key", "PI-KEY",
-			"ccess_key", "CCESS_KEY", "ccessKey", "ccess-key", "rivate_key", "RIVATE_KEY", "rivateKey", "rivate-key",
-			"nc_key", "NC_KEY", "ncryption_key", "NCRYPTION_KEY", "igning_key", "IGNING_KEY",
+			"secret", "token", "credential", "api_key", "apikey", "api-key", "access_key", "accesskey", "access-key", "private_key", "privatekey", "private-key",
+			"enc_key", "enc-key", "encryption_key", "encryption-key", "signing_key", "signing-key",
 		},
 		re: regexp.MustCompile(`(?i)((?:secret|token|credentials?|api[_-]?key|access[_-]?key|private[_-]?key|enc(?:ryption)?[_-]key|signing[_-]key)` +
 			`(?:\\?["']\s{0,4}(?:=|:)\s{0,4}(?:\\?["'])?|\s{0,4}(?:=|:=|=>|:\s)\s{0,4}(?:\\?["'])?|:\\?["']))` + secretValue),
@@ -241,6 +232,79 @@ var patterns = []pattern{
 // secretValue is the secret after a name and its separator: up to what ends a value in a log line, a
 // query string, JSON or a connection string. It never begins a token of an earlier redaction.
 const secretValue = `([^\s"'\\,;&<>(){}\[\]=:][^\s"'\\,;&<>(){}\[\]]{2,})`
+
+// literals finds the literals of all patterns.
+var literals = newLiteralSet(patterns)
+
+// literalSet looks for many literals at once, in any case: a table tells by three bytes whether one
+// can begin at a place.
+type literalSet struct {
+	fold  [256]byte
+	table [1 << 12]uint8 // by hash: 1 + index of the bucket, 0 for none
+	lists [][]literal
+}
+
+type literal struct {
+	text string // folded
+	bit  uint32 // of its pattern
+}
+
+func literalHash(a, b, c byte) uint { return (uint(a)<<7 ^ uint(b)<<3 ^ uint(c)) & (1<<12 - 1) }
+
+func newLiteralSet(patterns []pattern) *literalSet {
+	s := &literalSet{}
+	for i := range s.fold {
+		s.fold[i] = byte(i)
+		if i >= 'A' && i <= 'Z' {
+			s.fold[i] = byte(i) + 'a' - 'A'
+		}
+	}
+	for i, p := range patterns {
+		for _, l := range p.literals {
+			l = strings.ToLower(l)
+			h := literalHash(l[0], l[1], l[2])
+			if s.table[h] == 0 {
+				s.lists = append(s.lists, nil)
+				s.table[h] = uint8(len(s.lists))
+			}
+			k := s.table[h] - 1
+			s.lists[k] = append(s.lists[k], literal{l, 1 << i})
+		}
+	}
+	return s
+}
+
+// find returns a bit for each pattern of which a literal is in the line.
+func (s *literalSet) find(line string) (hits uint32) {
+	if len(line) < 3 {
+		return 0
+	}
+	a, b := s.fold[line[0]], s.fold[line[1]]
+	for i := 2; i < len(line); i++ {
+		c := s.fold[line[i]]
+		if k := s.table[literalHash(a, b, c)]; k != 0 {
+			for _, l := range s.lists[k-1] {
+				if hits&l.bit == 0 && s.hasPrefix(line[i-2:], l.text) {
+					hits |= l.bit
+				}
+			}
+		}
+		a, b = b, c
+	}
+	return hits
+}
+
+func (s *literalSet) hasPrefix(line, folded string) bool {
+	if len(line) < len(folded) {
+		return false
+	}
+	for i := range len(folded) {
+		if s.fold[line[i]] != folded[i] {
+			return false
+		}
+	}
+	return true
+}
 
 // looksRandom reports whether a word is more likely a credential than prose: it has a digit, or ends
 // in padding, or mixes cases.

@@ -319,3 +319,67 @@ func replaceWord(text, word, by string) string {
 func isWordByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
 }
+
+// Large returns the scenario's snapshot in a namespace with n more Pods, in Deployments of ten with a
+// Service each, all well, on a tenth as many nodes.
+func (s *Scenario) Large(n int) (*diagnose.Snapshot, error) {
+	base, err := s.Snapshot(Variant{})
+	if err != nil {
+		return nil, err
+	}
+	c := base.Contents()
+	c.Objects = slices.Clone(c.Objects)
+	ns := s.Header.Incident.Namespace
+	put := func(kind, apiVersion, name string, rest map[string]any) error {
+		tree := map[string]any{"apiVersion": apiVersion, "kind": kind}
+		meta := map[string]any{"name": name, "uid": kind + name, "resourceVersion": "1", "creationTimestamp": "2026-11-01T00:00:00Z"}
+		if kind != "Node" {
+			meta["namespace"] = ns
+		}
+		for k, v := range rest {
+			if k == "metadata" {
+				for mk, mv := range v.(map[string]any) {
+					meta[mk] = mv
+				}
+				continue
+			}
+			tree[k] = v
+		}
+		tree["metadata"] = meta
+		o, err := diagnose.NewObject(tree, false)
+		if err == nil {
+			c.Objects = append(c.Objects, o)
+		}
+		return err
+	}
+	var errs []error
+	ready := []any{map[string]any{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-01T00:00:00Z"}}
+	for i := range n/10 + 1 {
+		errs = append(errs, put("Node", "v1", fmt.Sprintf("large-node-%d", i), map[string]any{"spec": map[string]any{},
+			"status": map[string]any{"conditions": ready, "allocatable": map[string]any{"cpu": "16", "memory": "64Gi", "pods": "110"}}}))
+	}
+	for i := range n {
+		app := fmt.Sprintf("large-%d", i/10)
+		labels := map[string]any{"app": app}
+		containers := []any{map[string]any{"name": "main", "image": "registry.example.com/" + app + ":1", "ports": []any{map[string]any{"containerPort": 8080}},
+			"resources": map[string]any{"requests": map[string]any{"cpu": "100m", "memory": "128Mi"}}}}
+		template := map[string]any{"metadata": map[string]any{"labels": labels}, "spec": map[string]any{"containers": containers}}
+		owner := func(kind, name string) []any {
+			return []any{map[string]any{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true}}
+		}
+		if i%10 == 0 {
+			status := map[string]any{"replicas": 10, "readyReplicas": 10, "updatedReplicas": 10}
+			errs = append(errs,
+				put("Deployment", "apps/v1", app, map[string]any{"spec": map[string]any{"replicas": 10, "template": template}, "status": status}),
+				put("ReplicaSet", "apps/v1", app+"-1", map[string]any{"metadata": map[string]any{"ownerReferences": owner("Deployment", app)}, "spec": map[string]any{"replicas": 10, "template": template}, "status": status}),
+				put("Service", "v1", app, map[string]any{"spec": map[string]any{"selector": labels, "ports": []any{map[string]any{"port": 80, "targetPort": 8080}}}}))
+		}
+		errs = append(errs, put("Pod", "v1", fmt.Sprintf("%s-1-%d", app, i), map[string]any{
+			"metadata": map[string]any{"labels": labels, "ownerReferences": owner("ReplicaSet", app+"-1")},
+			"spec":     map[string]any{"nodeName": fmt.Sprintf("large-node-%d", i/10), "containers": containers},
+			"status": map[string]any{"phase": "Running", "conditions": ready, "containerStatuses": []any{map[string]any{"name": "main", "ready": true, "restartCount": 0,
+				"state": map[string]any{"running": map[string]any{"startedAt": "2026-11-01T00:00:00Z"}}}}},
+		}))
+	}
+	return diagnose.NewSnapshot(c), errors.Join(errs...)
+}
