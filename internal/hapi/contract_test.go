@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -225,7 +226,10 @@ func FuzzRequest(f *testing.F) {
 	f.Add(true, []byte(`{"incident_id":"a","remediation_id":"r","enrichment_results":{"detectedLabels":{"failedDetections":["stateful"]},"ownerChain":[{"kind":"k","name":"n"}]}}`))
 	f.Add(false, []byte(`{"`))
 	fk := &fake{}
-	s := serve(f, hapi.Options{Investigator: fk})
+	s, err := hapi.New(hapi.Options{Investigator: fk, StateDir: f.TempDir()})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, recovery bool, body []byte) {
 		path := hapi.PathIncident
 		if recovery {
@@ -234,8 +238,11 @@ func FuzzRequest(f *testing.F) {
 		fk.mu.Lock()
 		fk.asked, fk.under = nil, nil
 		fk.mu.Unlock()
-		resp, text := send(t, "POST", s.url+path, string(body))
-		switch resp.StatusCode {
+		req := httptest.NewRequest("POST", path, bytes.NewReader(body))
+		req.Header.Set("Content-Type", "application/json")
+		rec := httptest.NewRecorder()
+		s.Handler().ServeHTTP(rec, req)
+		switch text := rec.Body.String(); rec.Code {
 		case 200:
 			if fk.count() != 1 || fk.asked[0].RemediationID == "" || (fk.asked[0].Recovery != nil) != recovery {
 				t.Fatalf("answered without a proper investigation: %+v", fk.asked)
@@ -245,11 +252,11 @@ func FuzzRequest(f *testing.F) {
 				t.Fatal("a refused request was investigated")
 			}
 			var p problemDoc
-			if err := json.Unmarshal([]byte(text), &p); err != nil || len(p.Errors) == 0 && resp.StatusCode == 400 {
+			if err := json.Unmarshal([]byte(text), &p); err != nil || len(p.Errors) == 0 && rec.Code == 400 {
 				t.Fatalf("no problem with its faults: %s", text)
 			}
 		default:
-			t.Fatalf("status %d: %s", resp.StatusCode, text)
+			t.Fatalf("status %d: %s", rec.Code, text)
 		}
 	})
 }
