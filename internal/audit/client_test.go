@@ -246,6 +246,11 @@ func TestDelivered(t *testing.T) {
 		if err := <-done["a"]; err != nil {
 			t.Error(err)
 		}
+		c.mu.Lock()
+		if _, ok := c.trails["a"]; ok || len(c.trails) != 1 {
+			t.Errorf("trails %v are remembered, want only b, which has an undelivered event", c.trails)
+		}
+		c.mu.Unlock()
 		ctx, cancel := context.WithTimeout(background, time.Second)
 		defer cancel()
 		err := c.Delivered(ctx, "b")

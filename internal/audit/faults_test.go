@@ -233,6 +233,31 @@ func TestSpoolFilesArePrivate(t *testing.T) {
 	}
 }
 
+// Half a line, left by a crash, does not spoil the next.
+func TestRejectedFileAfterACrash(t *testing.T) {
+	path := t.TempDir()
+	d, err := openDirectory(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.release()
+	if err := os.WriteFile(filepath.Join(path, rejectedName), []byte("{\"a\":1}\n{\"b\":"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"{\"c\":1}\n", "{\"d\":1}\n"} {
+		if err := d.extend(rejectedName, []byte(line), 1000); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.extend(rejectedName, make([]byte, 1000), 1000); !errors.Is(err, errOverBound) {
+		t.Errorf("over the bound: got %v", err)
+	}
+	got, err := d.read(rejectedName)
+	if want := "{\"a\":1}\n{\"b\":\n{\"c\":1}\n{\"d\":1}\n"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v; want %q", got, err, want)
+	}
+}
+
 // holdDirectory is the role "hold": it owns the directory until its input ends.
 func holdDirectory() int {
 	c, err := Open(Options{Dir: os.Args[1], Sink: &memorySink{}, Service: "test"})
