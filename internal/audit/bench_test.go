@@ -3,11 +3,16 @@ package audit
 import (
 	"context"
 	"fmt"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 
+	"kubernaut.ai/kubernaut/internal/dsapi"
 	"kubernaut.ai/kubernaut/internal/incident"
+	"kubernaut.ai/kubernaut/internal/store"
 )
 
 // nullSink accepts everything.
@@ -74,6 +79,39 @@ func BenchmarkDeliver(b *testing.B) {
 	c := openTest(b, Options{Sink: gatedSink{sink, gate}, MaxEvents: b.N + 1, MaxBytes: 1 << 40})
 	for left := b.N; left > 0; left -= 1000 {
 		mustRecord(b, c, events[:min(left, 1000)]...)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	close(gate)
+	if err := c.Flush(background); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkDeliverToStore measures delivery through the protocol of Data Storage into SQLite, with its
+// hash chain.
+func BenchmarkDeliverToStore(b *testing.B) {
+	s, err := store.Open(background, store.Options{Driver: store.SQLite, Path: filepath.Join(b.TempDir(), "store.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	api, err := dsapi.NewServer(dsapi.Options{Store: s})
+	if err != nil {
+		b.Fatal(err)
+	}
+	server := httptest.NewServer(api)
+	defer server.Close()
+	client, err := dsapi.NewClient(server.URL, server.Client())
+	if err != nil {
+		b.Fatal(err)
+	}
+	gate := make(chan struct{})
+	c := openTest(b, Options{Sink: gatedSink{client, gate}, MaxEvents: b.N + 1, MaxBytes: 1 << 40})
+	events := benchEvents(b.N)
+	for rest := range slices.Chunk(events, 1000) {
+		mustRecord(b, c, rest...)
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
