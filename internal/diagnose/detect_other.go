@@ -88,10 +88,7 @@ type endpoints struct {
 func (q *inquiry) endpointsOf(svc *Object) endpoints {
 	var e endpoints
 	ns := svc.ref.Namespace
-	for _, slice := range q.snap.Kind("EndpointSlice", ns) {
-		if slice.Labels()["kubernetes.io/service-name"] != svc.ref.Name {
-			continue
-		}
+	for _, slice := range q.snap.Labelled("EndpointSlice", ns, map[string]string{"kubernetes.io/service-name": svc.ref.Name}) {
 		e.known = true
 		list := slice.At("endpoints")
 		for _, ep := range list.Items() {
@@ -113,15 +110,11 @@ func (q *inquiry) endpointsOf(svc *Object) endpoints {
 		}
 		return e
 	}
-	selector := svc.At("spec", "selector").StrMap()
-	if len(selector) == 0 || !q.snap.Listed("Pod", ns) {
+	if svc.At("spec", "selector").Len() == 0 || !q.snap.Listed("Pod", ns) {
 		return e
 	}
 	e.known = true
-	for _, pod := range q.snap.Kind("Pod", ns) {
-		if isDone(pod) || !selects(selector, pod.Labels()) {
-			continue
-		}
+	for _, pod := range q.selected(svc) {
 		if isReady(pod) {
 			e.ready++
 		} else {

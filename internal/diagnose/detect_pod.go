@@ -213,8 +213,8 @@ func probeGrace(spec Value) time.Duration {
 	return total
 }
 
-// probeKill returns the kubelet's event that it killed the container over a failed probe, if that
-// was the end of the given run.
+// probeKill returns the kubelet's event about a failed probe over which it killed the container, if
+// that was the end of the given run.
 func (q *inquiry) probeKill(pod *Object, c container, last run) *Object {
 	for _, ev := range q.snap.EventsOf(pod.ref) {
 		if ev.At("reason").Str() != "Killing" || !aboutContainer(ev, c) {
@@ -225,6 +225,16 @@ func (q *inquiry) probeKill(pod *Object, c container, last run) *Object {
 			continue
 		}
 		if seen := lastSeen(ev); last.finished.IsZero() || !seen.Before(last.finished.Add(-10*time.Minute)) {
+			return ev
+		}
+	}
+	// Of the two events of a kill the one about the probe is repeated and so kept longer.
+	if last.exitCode != 137 && last.exitCode != 143 && last.exitCode != 0 || last.reason == "OOMKilled" || !c.spec.At("livenessProbe").Exists() {
+		return nil
+	}
+	for _, ev := range q.snap.EventsOf(pod.ref) {
+		if ev.At("reason").Str() == "Unhealthy" && aboutContainer(ev, c) && strings.HasPrefix(eventText(ev).Str(), "Liveness probe failed") &&
+			!last.finished.IsZero() && lastSeen(ev).Sub(last.finished).Abs() < 10*time.Minute {
 			return ev
 		}
 	}

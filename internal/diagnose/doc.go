@@ -38,18 +38,31 @@
 //
 // Cause.SignalTypes holds names from this list, most specific first:
 //
-//	OOMKilled                   a container was killed at its memory limit
+//	OOMKilled                   a container was killed at its memory limit, or when its node ran out
 //	CrashLoopBackOff            a container ends again and again
-//	ImagePullBackOff            an image cannot be pulled
+//	ApplicationError            the program ends by itself
+//	BadRollout                  the newest revision fails where the one before it did not
+//	ImagePullBackOff            an image cannot be pulled; also under ErrImagePull
+//	ErrImagePull                the same, at the first attempt
+//	ImagePullUnauthorized       the registry refuses the image
+//	RegistryUnavailable         the registry does not answer
 //	CreateContainerConfigError  a container's configuration names something that is not there
 //	FailedMount                 a volume cannot be mounted
+//	ConfigMapNotFound           a ConfigMap that a Pod names does not exist
+//	ConfigMapKeyNotFound        a key that a Pod names is not in its ConfigMap
+//	SecretNotFound              a Secret that a Pod names does not exist
+//	SecretKeyNotFound           a key that a Pod names is not in its Secret
 //	FailedScheduling            no node takes a Pod
 //	FailedCreate                a controller cannot create its Pods
 //	QuotaExceeded               a ResourceQuota refuses a Pod
+//	ServiceAccountNotFound      a ServiceAccount that a workload names does not exist
+//	PodSecurityViolation        Pod Security admission refuses a Pod
 //	PVCPending                  a claim is not bound
+//	PVCNotFound                 a claim that a Pod names does not exist
 //	Unhealthy                   a probe fails
-//	ServiceNoEndpoints          a Service has no ready endpoint
-//	NodeNotReady                a node does not report
+//	ServiceNoEndpoints          a Service has no ready endpoint, or none that serves its port
+//	ServicePortMismatch         a Service sends to a port that its Pods do not serve
+//	NodeNotReady                a node does not report, or is not ready
 //	ReplicasUnavailable         a workload has fewer ready Pods than it should
 //	ScaledToZero                a workload is asked to run no Pod
 //

@@ -99,6 +99,7 @@ func (s *Snapshot) index() {
 	s.eventKey = make(map[objectKey]*Object, len(s.c.Events))
 	s.onNode = map[string][]*Object{}
 	s.users = map[objectKey][]*Object{}
+	s.labelled = map[labelKey][]*Object{}
 	s.logs = make(map[logKey]*Log, len(s.c.Logs))
 	for _, o := range s.c.Objects {
 		s.byKey[keyOf(o.ref)] = o
@@ -120,8 +121,12 @@ func (s *Snapshot) index() {
 				s.children[k] = append(s.children[k], o)
 			}
 		}
-		if o.ref.Kind == "Pod" {
+		switch o.ref.Kind {
+		case "Pod":
 			s.indexPod(o)
+			s.indexLabels(o)
+		case "EndpointSlice":
+			s.indexLabels(o)
 		}
 	}
 	for _, ev := range s.c.Events {
@@ -132,6 +137,13 @@ func (s *Snapshot) index() {
 	for i := range s.c.Logs {
 		l := &s.c.Logs[i]
 		s.logs[logKey{l.Pod.Namespace, l.Pod.Name, l.Container, l.Previous}] = l
+	}
+}
+
+func (s *Snapshot) indexLabels(o *Object) {
+	for k, v := range o.labels {
+		key := labelKey{o.ref.Kind, o.ref.Namespace, k, v}
+		s.labelled[key] = append(s.labelled[key], o)
 	}
 }
 

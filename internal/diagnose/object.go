@@ -19,6 +19,7 @@ type Object struct {
 	resourceVersion string
 	tree            map[string]any
 	partial         bool
+	labels          map[string]string
 }
 
 // NewObject takes a JSON tree as encoding/json, sigs.k8s.io/yaml or client-go's unstructured
@@ -36,6 +37,7 @@ func NewObject(tree map[string]any, partial bool) (*Object, error) {
 		Name:       meta.At("name").Str(),
 		UID:        meta.At("uid").Str(),
 	}
+	o.labels = meta.At("labels").StrMap()
 	o.resourceVersion = meta.At("resourceVersion").Str()
 	if o.ref.Kind == "" || o.ref.Name == "" {
 		return nil, fmt.Errorf("an object needs kind and metadata.name, got kind %q, name %q", o.ref.Kind, o.ref.Name)
@@ -61,8 +63,8 @@ func (o *Object) Root() Value { return Value{object: o, raw: o.tree, ok: true} }
 // At returns the value under the given keys.
 func (o *Object) At(keys ...string) Value { return o.Root().At(keys...) }
 
-// Labels returns metadata.labels.
-func (o *Object) Labels() map[string]string { return o.At("metadata", "labels").StrMap() }
+// Labels returns metadata.labels. The map must not be changed.
+func (o *Object) Labels() map[string]string { return o.labels }
 
 // Created returns metadata.creationTimestamp, or the zero time.
 func (o *Object) Created() time.Time { return o.At("metadata", "creationTimestamp").Time() }

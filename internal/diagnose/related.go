@@ -47,12 +47,7 @@ func TargetInOwnerChain(snap *Snapshot, resource, target incident.Ref) bool {
 	}
 	switch subject.ref.Kind {
 	case "Service":
-		selector := subject.At("spec", "selector").StrMap()
-		for _, p := range snap.Kind("Pod", subject.ref.Namespace) {
-			if len(selector) > 0 && selects(selector, p.Labels()) {
-				pods = append(pods, p)
-			}
-		}
+		pods = append(pods, snap.Labelled("Pod", subject.ref.Namespace, subject.At("spec", "selector").StrMap())...)
 		for _, w := range snap.selectedWorkloads(subject) {
 			if w.ref.Same(target) {
 				return true

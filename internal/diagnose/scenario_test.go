@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,9 +16,12 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
+var loadOnce = sync.OnceValues(func() ([]*scenario.Scenario, error) { return scenario.Load(os.DirFS("."), "testdata") })
+
+// load returns all scenarios, which tests must not change.
 func load(t testing.TB) []*scenario.Scenario {
 	t.Helper()
-	all, err := scenario.Load(os.DirFS("."), "testdata")
+	all, err := loadOnce()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,7 +105,7 @@ func (q *inquiry) around(w *Object) []*Object {
 		if len(selector) == 0 {
 			continue
 		}
-		if selects(selector, labels) || q.meantFor(svc, w) {
+		if selects(selector, labels) || len(q.selected(svc)) == 0 && q.meantFor(svc, w) {
 			out = append(out, svc)
 		}
 	}
@@ -114,13 +114,9 @@ func (q *inquiry) around(w *Object) []*Object {
 
 // selected returns the Pods that a Service selects.
 func (q *inquiry) selected(svc *Object) []*Object {
-	selector := svc.At("spec", "selector").StrMap()
-	if len(selector) == 0 {
-		return nil
-	}
 	var out []*Object
-	for _, pod := range q.snap.Kind("Pod", svc.ref.Namespace) {
-		if selects(selector, pod.Labels()) && !isDone(pod) {
+	for _, pod := range q.snap.Labelled("Pod", svc.ref.Namespace, svc.At("spec", "selector").StrMap()) {
+		if !isDone(pod) {
 			out = append(out, pod)
 		}
 	}

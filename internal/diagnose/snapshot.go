@@ -81,6 +81,7 @@ type Snapshot struct {
 	events   map[objectKey][]*Object // by the object that they are about, oldest first
 	onNode   map[string][]*Object    // Pods by spec.nodeName
 	users    map[objectKey][]*Object // Pods by ConfigMap, Secret, claim or ServiceAccount that they name
+	labelled map[labelKey][]*Object // Pods and EndpointSlices by each of their labels
 	logs     map[logKey]*Log
 	eventKey map[objectKey]*Object
 }
@@ -89,6 +90,8 @@ type Snapshot struct {
 type objectKey struct{ group, kind, namespace, name string }
 
 type kindKey struct{ group, kind, namespace string }
+
+type labelKey struct{ kind, namespace, key, value string }
 
 type logKey struct {
 	namespace, pod, container string
@@ -179,6 +182,28 @@ func (s *Snapshot) OnNode(node string) []*Object { return s.onNode[node] }
 // UsersOf returns the Pods whose spec names the ConfigMap, Secret, PersistentVolumeClaim or
 // ServiceAccount.
 func (s *Snapshot) UsersOf(ref incident.Ref) []*Object { return s.users[keyOf(ref)] }
+
+// Labelled returns the Pods, or the EndpointSlices, of a namespace that have all the labels, ordered by
+// name; none when no label is asked for.
+func (s *Snapshot) Labelled(kind, namespace string, labels map[string]string) []*Object {
+	var least []*Object
+	first := true
+	for k, v := range labels {
+		if have := s.labelled[labelKey{kind, namespace, k, v}]; first || len(have) < len(least) {
+			least, first = have, false
+		}
+	}
+	if len(labels) == 1 {
+		return least
+	}
+	var out []*Object
+	for _, o := range least {
+		if selects(labels, o.labels) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
 
 // Log returns a log excerpt, or nil when there is none.
 func (s *Snapshot) Log(pod incident.Ref, container string, previous bool) *Log {
