@@ -94,7 +94,7 @@ func checkLength(t *testing.T, dirs map[string][]*sourceFile) {
 				mainLines += f.lines
 			}
 		}
-		if mainLines > maxMainLines {
+		if mainLines > maxMainLines && !strings.HasPrefix(filepath.ToSlash(dir), "test/") { // those are tests themselves
 			t.Errorf("%s: package main has %d lines, more than %d: it does signals, flags, one call and the exit code; the rest belongs where a test can call it", dir, mainLines, maxMainLines)
 		}
 	}
