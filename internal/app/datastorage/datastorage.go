@@ -188,6 +188,9 @@ func dsn(d config.Database) string {
 // seed registers the workflow documents of a directory that the catalog does not have. A version
 // that it has stays as it is: when the document differs, the log says so.
 func seed(ctx context.Context, st *store.Store, dir fs.FS, log *slog.Logger) error {
+	if _, err := fs.Stat(dir, "."); err != nil { // Load takes a directory that is not there for an empty one
+		return err
+	}
 	workflows, err := catalog.Load(dir)
 	if err != nil {
 		return err
