@@ -87,6 +87,9 @@ func answerCause(inv *incident.Investigation, in incident.Incident, r diagnose.R
 	}
 	chosen := sel.Options[0].Selected
 	inv.Workflow, inv.Confidence = &chosen, chosen.Confidence
+	if sel.Options[0].Risk == "high" {
+		inv.Warnings = append(inv.Warnings, fmt.Sprintf("The risk of the workflow %q is high.", chosen.Title))
+	}
 	if chosen.Confidence < threshold {
 		inv.NeedsHumanReview, inv.HumanReviewReason = true, incident.ReviewLowConfidence
 		inv.Warnings = append(inv.Warnings, fmt.Sprintf("The confidence %.2f is below %.2f.", chosen.Confidence, threshold))

@@ -133,9 +133,9 @@ func (m *Mock) Investigate(ctx context.Context, in incident.Incident) (incident.
 	return inv, nil
 }
 
-// scenario returns the row for a signal type: an equal one, else one that is equal but for case,
+// mockRow returns the row for a signal type: an equal one, else one that is equal but for case,
 // else the default. As no two rows differ by case alone, one comparison does.
-func scenario(signalType string) mockScenario {
+func mockRow(signalType string) mockScenario {
 	for _, s := range mockScenarios {
 		if strings.EqualFold(s.signalType, signalType) {
 			return s
@@ -167,7 +167,7 @@ func (s mockScenario) rootCause(in incident.Incident) incident.RootCause {
 
 // incident is the table of the incident endpoint.
 func (m *Mock) incident(in incident.Incident, now time.Time) incident.Investigation {
-	s := scenario(in.SignalType)
+	s := mockRow(in.SignalType)
 	inv := incident.Investigation{
 		Analysis:  fmt.Sprintf("Mock analysis of %s on %s: %s.", nonEmpty(in.SignalType, "an unknown signal"), in.Resource, s.summary),
 		RootCause: s.rootCause(in), TargetInOwnerChain: true,
@@ -213,7 +213,7 @@ func (m *Mock) incident(in incident.Incident, now time.Time) incident.Investigat
 
 // recovery is the table of the recovery endpoint.
 func (m *Mock) recovery(in incident.Incident) incident.Investigation {
-	s := scenario(in.SignalType)
+	s := mockRow(in.SignalType)
 	inv := incident.Investigation{
 		Analysis:  fmt.Sprintf("Mock recovery analysis of %s on %s: %s.", nonEmpty(in.SignalType, "an unknown signal"), in.Resource, s.summary),
 		RootCause: s.rootCause(in), TargetInOwnerChain: true,
