@@ -21,14 +21,11 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-// The queries and pages of the client are the domain's.
-type (
-	EventQuery     = incident.EventQuery
-	EventPage      = incident.EventPage
-	WorkflowFilter = incident.WorkflowFilter
-	WorkflowPage   = incident.WorkflowPage
-	WorkflowChange = incident.WorkflowChange
-)
+// EventQuery is the domain's.
+type EventQuery = incident.EventQuery
+
+// EventPage is the domain's.
+type EventPage = incident.EventPage
 
 const (
 	defaultTimeout = 30 * time.Second
@@ -164,7 +161,7 @@ func (c *Client) Workflow(ctx context.Context, id string) (incident.Workflow, er
 }
 
 // ListWorkflows returns one page of the catalog, newest first, all versions.
-func (c *Client) ListWorkflows(ctx context.Context, f WorkflowFilter) (WorkflowPage, error) {
+func (c *Client) ListWorkflows(ctx context.Context, f incident.WorkflowFilter) (incident.WorkflowPage, error) {
 	const op = "list workflows"
 	r, err := c.gen.ListWorkflows(ctx, &gen.ListWorkflowsParams{
 		Status: optional(gen.WorkflowStatus(f.Status)), Environment: optional(f.Environment), Priority: optional(f.Priority),
@@ -172,10 +169,10 @@ func (c *Client) ListWorkflows(ctx context.Context, f WorkflowFilter) (WorkflowP
 	})
 	answer, err := decode[gen.WorkflowsPage](op, r, err, http.StatusOK)
 	if err != nil {
-		return WorkflowPage{}, err
+		return incident.WorkflowPage{}, err
 	}
 	workflows, err := workflowsFromWire(op, answer.Workflows)
-	return WorkflowPage{Workflows: workflows, Limit: answer.Limit, Offset: answer.Offset, Total: answer.Total}, err
+	return incident.WorkflowPage{Workflows: workflows, Limit: answer.Limit, Offset: answer.Offset, Total: answer.Total}, err
 }
 
 // WorkflowVersions returns every version of the named workflow, highest version first; none for an
@@ -191,7 +188,7 @@ func (c *Client) WorkflowVersions(ctx context.Context, name string) ([]incident.
 }
 
 // ChangeWorkflow changes the status of one version and returns it as stored.
-func (c *Client) ChangeWorkflow(ctx context.Context, id string, ch WorkflowChange) (incident.Workflow, error) {
+func (c *Client) ChangeWorkflow(ctx context.Context, id string, ch incident.WorkflowChange) (incident.Workflow, error) {
 	r, err := c.gen.UpdateWorkflow(ctx, id, gen.WorkflowUpdateRequest{
 		Status: optional(gen.WorkflowStatus(ch.Status)), DisabledBy: optional(ch.By), DisabledReason: optional(ch.Reason),
 	})
@@ -287,8 +284,7 @@ func read(op string, r *http.Response, err error, want ...int) ([]byte, error) {
 func callFailed(op string, err error) error {
 	var network net.Error
 	kind := incident.KindNetwork
-	var unwritable *json.MarshalerError
-	if errors.As(err, &unwritable) {
+	if _, ok := errors.AsType[*json.MarshalerError](err); ok {
 		return incident.Errorf(incident.KindInvalid, op, "%w", err)
 	}
 	if errors.Is(err, context.DeadlineExceeded) || errors.As(err, &network) && network.Timeout() {

@@ -2,6 +2,7 @@ package dsapi_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -151,19 +152,19 @@ func TestClientWorkflows(t *testing.T) {
 	if diff := cmp.Diff(direct.Matches, matches); diff != "" {
 		t.Errorf("SearchWorkflows (-store +client):\n%s", diff)
 	}
-	page, err := c.ListWorkflows(ctx, dsapi.WorkflowFilter{Status: incident.WorkflowActive, Environment: "production", Limit: 3})
-	if want := (dsapi.WorkflowPage{Workflows: []incident.Workflow{created}, Limit: 3, Total: 1}); err != nil || !cmp.Equal(want, page) {
+	page, err := c.ListWorkflows(ctx, incident.WorkflowFilter{Status: incident.WorkflowActive, Environment: "production", Limit: 3})
+	if want := (incident.WorkflowPage{Workflows: []incident.Workflow{created}, Limit: 3, Total: 1}); err != nil || !cmp.Equal(want, page) {
 		t.Errorf("ListWorkflows = %v\n%s", err, cmp.Diff(want, page))
 	}
 	versions, err := c.WorkflowVersions(ctx, in.Name)
 	if err != nil || !cmp.Equal([]incident.Workflow{created}, versions) {
 		t.Errorf("WorkflowVersions = %+v, %v", versions, err)
 	}
-	changed, err := c.ChangeWorkflow(ctx, created.ID, dsapi.WorkflowChange{Status: incident.WorkflowDisabled, By: "jane", Reason: "broken"})
+	changed, err := c.ChangeWorkflow(ctx, created.ID, incident.WorkflowChange{Status: incident.WorkflowDisabled, By: "jane", Reason: "broken"})
 	if err != nil || changed.DisabledBy != "jane" || changed.DisabledReason != "broken" || changed.DisabledAt == nil {
 		t.Errorf("ChangeWorkflow = %+v, %v", changed, err)
 	}
-	_, err = c.ChangeWorkflow(ctx, uuid.NewString(), dsapi.WorkflowChange{Status: incident.WorkflowActive})
+	_, err = c.ChangeWorkflow(ctx, uuid.NewString(), incident.WorkflowChange{Status: incident.WorkflowActive})
 	wantKind(t, err, incident.KindNotFound)
 }
 
@@ -244,7 +245,7 @@ func TestClientErrors(t *testing.T) {
 			defer s.Close()
 			err := newClient(t, s.URL).WriteEvents(t.Context(), []incident.AuditEvent{storetest.Event("rr-1", now)})
 			wantKind(t, err, tt.kind)
-			known, ok := err.(*incident.Error)
+			known, ok := errors.AsType[*incident.Error](err)
 			if !ok || known.Status != tt.status || known.RetryAfter != tt.retry || !strings.Contains(err.Error(), tt.detail) {
 				t.Errorf("error = %#v, want status %d, retry after %v, text %q", err, tt.status, tt.retry, tt.detail)
 			}

@@ -73,8 +73,7 @@ func newProblem(err error) gen.Problem {
 		detail = known.Err.Error()
 	}
 	p.Detail = optional(detail)
-	var faults incident.FieldErrors
-	if errors.As(err, &faults) {
+	if faults, ok := errors.AsType[incident.FieldErrors](err); ok {
 		fields := make(map[string]string, len(faults))
 		for _, f := range faults {
 			if len(fields) == maxFieldErrors {

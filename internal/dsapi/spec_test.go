@@ -42,33 +42,43 @@ var errNone = incident.Errorf(incident.KindNotFound, "get", "there is none")
 func (emptyStore) AppendEvents(_ context.Context, events []incident.AuditEvent) ([]incident.StoredEvent, error) {
 	return make([]incident.StoredEvent, len(events)), nil
 }
+
 func (emptyStore) Event(context.Context, string) (incident.StoredEvent, error) {
 	return incident.StoredEvent{}, errNone
 }
+
 func (emptyStore) Events(context.Context, incident.EventQuery) (incident.EventPage, error) {
 	return incident.EventPage{}, nil
 }
+
 func (emptyStore) VerifyChain(context.Context, string) (incident.ChainReport, error) {
 	return incident.ChainReport{}, errNone
 }
+
 func (emptyStore) AddNotification(context.Context, incident.Notification) (incident.StoredNotification, error) {
 	return incident.StoredNotification{}, nil
 }
+
 func (emptyStore) CreateWorkflow(_ context.Context, w incident.Workflow) (incident.Workflow, error) {
 	return w, nil
 }
+
 func (emptyStore) Workflow(context.Context, string) (incident.Workflow, error) {
 	return incident.Workflow{}, errNone
 }
+
 func (emptyStore) WorkflowVersions(context.Context, string) ([]incident.Workflow, error) {
 	return nil, nil
 }
+
 func (emptyStore) Workflows(context.Context, incident.WorkflowFilter) (incident.WorkflowPage, error) {
 	return incident.WorkflowPage{}, nil
 }
+
 func (emptyStore) ChangeWorkflow(context.Context, string, incident.WorkflowChange) (incident.Workflow, error) {
 	return incident.Workflow{}, errNone
 }
+
 func (emptyStore) SearchWorkflows(context.Context, incident.WorkflowQuery) (incident.WorkflowSearch, error) {
 	return incident.WorkflowSearch{}, nil
 }

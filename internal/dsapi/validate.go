@@ -65,8 +65,7 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 // can be shown.
 func describe(err error) error {
 	const op = "validate request"
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return incident.Errorf(incident.KindTooLarge, op, "the body must have at most %d bytes", tooLarge.Limit)
 	}
 	var faults incident.FieldErrors
@@ -179,7 +178,7 @@ func (b *batchBody) firstBad() (int, error) {
 
 // isA is errors.As for the top of the tree only.
 func isA[T error](err error, target *T) bool {
-	e, ok := err.(T)
+	e, ok := err.(T) //nolint:errorlint // the tree is walked level by level
 	if ok {
 		*target = e
 	}

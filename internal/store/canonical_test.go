@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 	"unicode/utf8"
 
@@ -39,7 +40,7 @@ func TestAppendCanonical(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := appendCanonical([]byte("x"), []byte(tt.in))
-			if err != tt.err {
+			if !errors.Is(err, tt.err) {
 				t.Fatalf("appendCanonical(%s) error = %v, want %v", tt.in, err, tt.err)
 			}
 			if err == nil && string(got) != "x"+tt.want {
@@ -62,7 +63,7 @@ func FuzzCanonical(f *testing.F) {
 		got, err := appendCanonical(nil, in)
 		want, jcsErr := jcs.Transform(append([]byte{}, in...))
 		if err != nil {
-			if jcsErr == nil && err != errJSONDepth && utf8.Valid(in) && json.Valid(in) {
+			if jcsErr == nil && !errors.Is(err, errJSONDepth) && utf8.Valid(in) && json.Valid(in) {
 				t.Fatalf("appendCanonical(%q) = %v, but jcs accepts it", in, err)
 			}
 			return

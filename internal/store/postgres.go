@@ -95,14 +95,13 @@ func postgresBulk(_ context.Context, _ *sql.DB, t bulkTable) (bulkInsert, error)
 }
 
 func postgresKind(err error) incident.ErrorKind {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
-		switch {
-		case refused.Code == "23505": // unique_violation
+	if refused, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch refused.Code {
+		case "23505": // unique_violation
 			return incident.KindConflict
-		case refused.Code == "57014": // query_canceled
+		case "57014": // query_canceled
 			return incident.KindTimeout
-		case refused.Code == "22021": // text with a NUL or of invalid UTF-8, which no stored text has
+		case "22021": // text with a NUL or of invalid UTF-8, which no stored text has
 			return incident.KindInvalid
 		}
 		switch refused.Code[:2] {

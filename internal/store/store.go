@@ -121,7 +121,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		err = s.prepare(ctx)
 	}
 	if err != nil {
-		s.closeHandles()
+		if closeErr := s.closeHandles(); closeErr != nil {
+			s.log.Warn("Database did not close", "error", closeErr)
+		}
 		return nil, s.fail(op, err)
 	}
 	s.writer = startWriter(s)

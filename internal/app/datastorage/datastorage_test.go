@@ -69,12 +69,12 @@ func catalogDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	real := filepath.Join(dir, "..2026_03_14")
-	if err := os.Mkdir(real, 0o700); err != nil {
+	target := filepath.Join(dir, "..2026_03_14")
+	if err := os.Mkdir(target, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, text := range documents {
-		if err := os.WriteFile(filepath.Join(real, name), text, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(target, name), text, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Symlink(filepath.Join("..2026_03_14", name), filepath.Join(dir, name)); err != nil {
@@ -100,7 +100,7 @@ func TestRunKeepsDataAndSeedsOnce(t *testing.T) {
 		if err != nil || !report.Valid || report.Events != int64(round+1) {
 			t.Errorf("round %d: %+v, %v", round, report, err)
 		}
-		page, err := client.ListWorkflows(t.Context(), dsapi.WorkflowFilter{Limit: 1})
+		page, err := client.ListWorkflows(t.Context(), incident.WorkflowFilter{Limit: 1})
 		if err != nil || page.Total == 0 || round > 0 && page.Total != workflows {
 			t.Errorf("round %d: %d workflows, %v, want as many as before (%d)", round, page.Total, err, workflows)
 		}

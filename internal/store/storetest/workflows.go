@@ -14,8 +14,6 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func testWorkflowComesBack(t *testing.T, s *subject) {
 	in := Workflow("fix-oom", "1.2.3")
 	in.Owner, in.Maintainer, in.StatusReason, in.CreatedBy = "sre", "sre@example.com", "new", "jane"
@@ -23,16 +21,16 @@ func testWorkflowComesBack(t *testing.T, s *subject) {
 	in.ContainerDigest = "sha256:" + strings.Repeat("a", 64)
 	in.ContainerImage = "registry.example.com/fix-oom@" + in.ContainerDigest
 	in.PreviousVersion, in.DeprecationNotice, in.VersionNotes, in.ChangeSummary = "1.2.2", "soon", "notes", "changes"
-	in.ApprovedBy, in.ApprovedAt = "joe", ptr(s.clock().Add(-time.Hour).Truncate(time.Microsecond))
-	in.ExpectedSuccessRate, in.ExpectedDurationSeconds = ptr(0.95), ptr(120)
+	in.ApprovedBy, in.ApprovedAt = "joe", new(s.clock().Add(-time.Hour).Truncate(time.Microsecond))
+	in.ExpectedSuccessRate, in.ExpectedDurationSeconds = new(0.95), new(120)
 	in.CustomLabels = map[string][]string{"team": {`a"b`, `c\d`, "e'f"}, incident.LabelCauses: {"oom-limit"}}
 	in.DetectedLabels = incident.WorkflowTraits{
 		GitOpsManaged: true, GitOpsTool: "*", PDBProtected: true, HPAEnabled: true, Stateful: true, HelmManaged: true,
 		NetworkIsolated: true, ServiceMesh: "istio",
 	}
 	in.Parameters = []incident.Parameter{
-		{Name: "MEMORY_LIMIT", Type: "string", Description: "new limit", Required: true, Pattern: `^\d+Mi$`, MinLength: ptr(3), MaxLength: ptr(10)},
-		{Name: "REPLICAS", Type: "int", Minimum: ptr(1.0), Maximum: ptr(9.0), Default: "3", Enum: []string{"1", "3"}},
+		{Name: "MEMORY_LIMIT", Type: "string", Description: "new limit", Required: true, Pattern: `^\d+Mi$`, MinLength: new(3), MaxLength: new(10)},
+		{Name: "REPLICAS", Type: "int", Minimum: new(1.0), Maximum: new(9.0), Default: "3", Enum: []string{"1", "3"}},
 	}
 	created := s.mustCreate(t, in)
 
@@ -70,7 +68,7 @@ func testInvalidWorkflow(t *testing.T, s *subject) {
 	wantFields(t, err, "content_hash")
 	wantKind(t, err, incident.KindInvalid, incident.ContentDigest(wrong.Content), wrong.ContentHash)
 	wrong = Workflow("fix-oom", "1.0.0")
-	wrong.Parameters = []incident.Parameter{{Name: "A", Type: "int", Minimum: ptr(5.0), Maximum: ptr(1.0)}}
+	wrong.Parameters = []incident.Parameter{{Name: "A", Type: "int", Minimum: new(5.0), Maximum: new(1.0)}}
 	_, err = s.CreateWorkflow(t.Context(), wrong)
 	wantFields(t, err, "parameters.schema.parameters[0].minimum")
 	if page, err := s.Workflows(t.Context(), incident.WorkflowFilter{}); err != nil || page.Total != 0 {
@@ -162,7 +160,7 @@ func testStatusChanges(t *testing.T, s *subject) {
 	want.Status, want.StatusReason, want.DisabledBy, want.DisabledReason, want.UpdatedBy =
 		incident.WorkflowDisabled, "because", "jane", "because", "jane"
 	want.UpdatedAt = s.clock().Truncate(time.Microsecond)
-	want.DisabledAt = ptr(want.UpdatedAt)
+	want.DisabledAt = new(want.UpdatedAt)
 	if diff := cmp.Diff(want, disabled); diff != "" {
 		t.Errorf("disabled (-want +got):\n%s", diff)
 	}
@@ -319,20 +317,48 @@ func testSearchScores(t *testing.T, s *subject) {
 		want   scores
 	}{
 		{"nothing asked for", incident.WorkflowTraits{}, nil, scores{"plain": 1, "gitops": 1, "any-tool": 1, "labelled": 1}},
-		{"failed detections are not asked for", incident.WorkflowTraits{GitOpsManaged: true, GitOpsTool: "flux", FailedDetections: []string{"gitOpsManaged"}}, nil,
-			scores{"plain": 1, "gitops": 1, "any-tool": 1, "labelled": 1}},
-		{"GitOps", incident.WorkflowTraits{GitOpsManaged: true, GitOpsTool: "argocd"}, nil,
-			scores{"gitops": 1, "any-tool": 0.65 / 0.7, "plain": 0.3 / 0.7, "labelled": 0.3 / 0.7}},
-		{"another tool", incident.WorkflowTraits{GitOpsTool: "flux"}, nil,
-			scores{"any-tool": 0.55 / 0.6, "plain": 0.4 / 0.6, "gitops": 0.4 / 0.6, "labelled": 0.4 / 0.6}},
-		{"any tool", incident.WorkflowTraits{GitOpsTool: "*"}, nil,
-			scores{"gitops": 1, "any-tool": 1, "plain": 0.5 / 0.55, "labelled": 0.5 / 0.55}},
-		{"any mesh", incident.WorkflowTraits{ServiceMesh: "*"}, nil,
-			scores{"any-tool": 1, "plain": 0.5 / 0.525, "gitops": 0.5 / 0.525, "labelled": 0.5 / 0.525}},
-		{"custom labels", incident.WorkflowTraits{}, map[string][]string{"team": {"a", "c"}, "zone": {"eu"}},
-			scores{"labelled": 0.575 / 0.65, "plain": 0.5 / 0.65, "gitops": 0.5 / 0.65, "any-tool": 0.5 / 0.65}},
-		{"all traits", incident.WorkflowTraits{PDBProtected: true, HPAEnabled: true, Stateful: true, HelmManaged: true, NetworkIsolated: true, ServiceMesh: "istio"}, nil,
-			scores{"labelled": 0.57 / 0.69, "any-tool": 0.525 / 0.69, "plain": 0.5 / 0.69, "gitops": 0.5 / 0.69}},
+		{
+			"failed detections are not asked for",
+			incident.WorkflowTraits{GitOpsManaged: true, GitOpsTool: "flux", FailedDetections: []string{"gitOpsManaged"}},
+			nil,
+			scores{"plain": 1, "gitops": 1, "any-tool": 1, "labelled": 1},
+		},
+		{
+			"GitOps",
+			incident.WorkflowTraits{GitOpsManaged: true, GitOpsTool: "argocd"},
+			nil,
+			scores{"gitops": 1, "any-tool": 0.65 / 0.7, "plain": 0.3 / 0.7, "labelled": 0.3 / 0.7},
+		},
+		{
+			"another tool",
+			incident.WorkflowTraits{GitOpsTool: "flux"},
+			nil,
+			scores{"any-tool": 0.55 / 0.6, "plain": 0.4 / 0.6, "gitops": 0.4 / 0.6, "labelled": 0.4 / 0.6},
+		},
+		{
+			"any tool",
+			incident.WorkflowTraits{GitOpsTool: "*"},
+			nil,
+			scores{"gitops": 1, "any-tool": 1, "plain": 0.5 / 0.55, "labelled": 0.5 / 0.55},
+		},
+		{
+			"any mesh",
+			incident.WorkflowTraits{ServiceMesh: "*"},
+			nil,
+			scores{"any-tool": 1, "plain": 0.5 / 0.525, "gitops": 0.5 / 0.525, "labelled": 0.5 / 0.525},
+		},
+		{
+			"custom labels",
+			incident.WorkflowTraits{},
+			map[string][]string{"team": {"a", "c"}, "zone": {"eu"}},
+			scores{"labelled": 0.575 / 0.65, "plain": 0.5 / 0.65, "gitops": 0.5 / 0.65, "any-tool": 0.5 / 0.65},
+		},
+		{
+			"all traits",
+			incident.WorkflowTraits{PDBProtected: true, HPAEnabled: true, Stateful: true, HelmManaged: true, NetworkIsolated: true, ServiceMesh: "istio"},
+			nil,
+			scores{"labelled": 0.57 / 0.69, "any-tool": 0.525 / 0.69, "plain": 0.5 / 0.69, "gitops": 0.5 / 0.69},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
