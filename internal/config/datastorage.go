@@ -82,7 +82,7 @@ func DefaultDataStorage() DataStorage {
 			ConnMaxLifetime: 5 * time.Minute,
 			ConnMaxIdleTime: 10 * time.Minute,
 		},
-		Limits:          StorageLimits{MaxBodyBytes: 16 << 20, MaxBatchEvents: 1000, MaxBundleBytes: 64 << 20},
+		Limits:          StorageLimits{MaxBodyBytes: 5 << 20, MaxBatchEvents: 5000, MaxBundleBytes: 16 << 20},
 		Logging:         Logging{Level: "info", Format: "json"},
 		ShutdownTimeout: 20 * time.Second,
 	}
