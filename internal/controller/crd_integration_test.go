@@ -51,11 +51,14 @@ func TestAPIServerTakesEveryStatus(t *testing.T) {
 			t.Helper()
 			f.now, f.analysis = time.Now(), a
 			next := DefaultSettings().decide(f).status
-			out := shell(a, next)
-			if err := c.Status().Patch(t.Context(), out, statusPatch{a}, fieldOwner); err != nil {
+			patch, err := patchAt(a.ResourceVersion, "/status", next)
+			if err != nil {
+				t.Fatal(err)
+			}
+			a = a.DeepCopy()
+			if err := c.Status().Patch(t.Context(), a, patch, fieldOwner); err != nil {
 				t.Fatalf("seed %d: the API server refuses a status of phase %s: %v", seed, next.Phase, err)
 			}
-			a = out
 		}
 		write(facts{})
 		write(facts{slot: slot{free: true}})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -351,7 +352,7 @@ func TestRefusedStatus(t *testing.T) {
 		c := storeOf(t, fresh(false))
 		refusing := interceptor.NewClient(c, interceptor.Funcs{
 			SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-				if a, ok := obj.(*v1alpha1.AIAnalysis); ok && a.Status.SelectedWorkflow != nil {
+				if body, err := p.Data(obj); err != nil || strings.Contains(string(body), "selectedWorkflow") {
 					return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind(v1alpha1.Kind).GroupKind(), obj.GetName(), nil)
 				}
 				return c.SubResource(sub).Patch(ctx, obj, p, opts...)

@@ -67,10 +67,10 @@ func reviewMessage(inv incident.Investigation) string {
 		parts = append(parts, attempt.Errors...)
 	}
 	parts = append(parts, inv.Warnings...)
-	switch {
-	case len(parts) > 0:
-		return joined(parts)
-	case inv.Analysis != "":
+	if message := joined(parts); message != "" {
+		return message
+	}
+	if inv.Analysis != "" {
 		return "A person must look at this: " + inv.Analysis
 	}
 	return "The investigation asks for a person to look at its result, and does not say why."
@@ -83,13 +83,19 @@ func recoveryReason(inv incident.Investigation) string {
 		return inv.Recovery.FailureReason
 	case inv.Analysis != "":
 		return inv.Analysis
-	case len(inv.Warnings) > 0:
+	case joined(inv.Warnings) != "":
 		return joined(inv.Warnings)
 	}
 	return "the investigation gave no reason."
 }
 
-// joined joins texts that are bounded one by one.
+// joined joins the texts that say something, each bounded by itself.
 func joined(list []string) string {
-	return strings.Join(texts(list, maxLines, maxLine), "; ")
+	var say []string
+	for _, s := range list {
+		if strings.TrimSpace(s) != "" {
+			say = append(say, s)
+		}
+	}
+	return strings.Join(texts(say, maxLines, maxLine), "; ")
 }

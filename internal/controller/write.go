@@ -10,9 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/jsonmergepatch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 )
@@ -26,59 +24,61 @@ var errMoved = errors.New("the resource has changed since the decision")
 // writeConflicts bounds how often one status is offered again after a conflict.
 const writeConflicts = 5
 
-// shell is a resource with nothing in it but its name, its version and a status: enough to make a
-// patch of the status.
-func shell(a *v1alpha1.AIAnalysis, status *v1alpha1.AIAnalysisStatus) *v1alpha1.AIAnalysis {
-	return &v1alpha1.AIAnalysis{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: a.Name, Namespace: a.Namespace, UID: a.UID, ResourceVersion: a.ResourceVersion,
-		},
-		Status: *status,
-	}
+// The requests of a write ask for the metadata of the result alone: all else of it is known.
+
+// metadataOf returns an empty answer to a write of a resource.
+func metadataOf(a *v1alpha1.AIAnalysis) *metav1.PartialObjectMetadata {
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: a.Name, Namespace: a.Namespace}}
+	m.SetGroupVersionKind(v1alpha1.GroupVersion.WithKind(v1alpha1.Kind))
+	return m
 }
 
-// statusPatch is a merge patch from the status of base to that of the patched resource, on condition
-// that the resource is still at the version of base.
-type statusPatch struct{ base *v1alpha1.AIAnalysis }
+// withMetadata returns a with the metadata of an answer.
+func withMetadata(a *v1alpha1.AIAnalysis, m *metav1.PartialObjectMetadata) *v1alpha1.AIAnalysis {
+	next := *a
+	next.ObjectMeta = m.ObjectMeta
+	next.ManagedFields = nil
+	return &next
+}
 
-func (statusPatch) Type() types.PatchType { return types.MergePatchType }
+// operation is one operation of a JSON patch.
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value"`
+}
 
-func (p statusPatch) Data(obj client.Object) ([]byte, error) {
-	before := []byte("{}")
-	// The empty status of the Go type has fields that are always written; a new resource on the API
-	// server has none, and a patch must not leave them out.
-	if p.base.Status.Phase != "" {
-		var err error
-		if before, err = json.Marshal(&p.base.Status); err != nil {
-			return nil, err
-		}
-	}
-	after, err := json.Marshal(&obj.(*v1alpha1.AIAnalysis).Status)
-	if err != nil {
-		return nil, err
-	}
-	change, err := jsonmergepatch.CreateThreeWayJSONMergePatch(before, after, before)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(map[string]any{
-		"metadata": map[string]string{"resourceVersion": p.base.ResourceVersion},
-		"status":   json.RawMessage(change),
+// patchAt returns a JSON patch that sets one field, on condition that the resource is still at the
+// given version. Setting the version makes the API server compare it: it answers Conflict.
+func patchAt(version, path string, value any) (client.Patch, error) {
+	body, err := json.Marshal([]operation{
+		{Op: "add", Path: "/metadata/resourceVersion", Value: version},
+		{Op: "add", Path: path, Value: value},
 	})
+	if err != nil {
+		return nil, err
+	}
+	return client.RawPatch(types.JSONPatchType, body), nil
 }
 
-// writeStatus replaces the status of a by next and returns the resource as it is then. The write is
-// conditional on the resource version of a. When somebody else changed the resource meanwhile, for
-// example a label, it is read once more and the status is offered again, as long as it is still in
-// the state of a; if not, the error is errMoved.
+// writeStatus replaces the status of a by next, as a whole, and returns the resource as it is then.
+// The write is conditional on the resource version of a. When somebody else changed the resource
+// meanwhile, for example a label, it is read once more and the status is offered again, as long as it
+// is still in the state of a; if not, the error is errMoved.
 func (r *Reconciler) writeStatus(ctx context.Context, a *v1alpha1.AIAnalysis, next *v1alpha1.AIAnalysisStatus) (*v1alpha1.AIAnalysis, error) {
 	base := a
 	for range writeConflicts {
-		out := shell(base, next)
-		err := r.client.Status().Patch(ctx, out, statusPatch{base}, fieldOwner)
+		patch, err := patchAt(base.ResourceVersion, "/status", next)
+		if err != nil {
+			return nil, err
+		}
+		answer := metadataOf(base)
+		err = r.client.Status().Patch(ctx, answer, patch, fieldOwner)
 		r.metrics.wrote("status", err)
 		if err == nil {
-			return out, nil
+			written := withMetadata(base, answer)
+			written.Status = *next
+			return written, nil
 		}
 		if !apierrors.IsConflict(err) {
 			return nil, err
@@ -115,24 +115,28 @@ func refused(err error) bool {
 	return apierrors.IsInvalid(err) || apierrors.IsBadRequest(err) || apierrors.IsRequestEntityTooLargeError(err)
 }
 
-// setFinalizer adds or removes the finalizer and returns the resource as it is then.
+// setFinalizer adds or removes the finalizer and returns the resource as it is then. Finalizers are one
+// list: the write is conditional on the resource version, so that it cannot lose one that somebody
+// else adds at the same time.
 func (r *Reconciler) setFinalizer(ctx context.Context, a *v1alpha1.AIAnalysis, present bool) (*v1alpha1.AIAnalysis, error) {
-	base := shell(a, &v1alpha1.AIAnalysisStatus{})
-	base.Finalizers = slices.Clone(a.Finalizers)
-	out := base.DeepCopy()
+	finalizers := slices.DeleteFunc(slices.Clone(a.Finalizers), func(f string) bool { return f == v1alpha1.Finalizer })
 	if present {
-		controllerutil.AddFinalizer(out, v1alpha1.Finalizer)
-	} else {
-		controllerutil.RemoveFinalizer(out, v1alpha1.Finalizer)
+		finalizers = append(finalizers, v1alpha1.Finalizer)
 	}
-	// Finalizers are one list to a merge patch: without the version, one that somebody else adds at
-	// the same time would be lost.
-	err := r.client.Patch(ctx, out, client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{}), fieldOwner)
+	if finalizers == nil {
+		finalizers = []string{} // null is not a list
+	}
+	patch, err := patchAt(a.ResourceVersion, "/metadata/finalizers", finalizers)
+	if err != nil {
+		return nil, err
+	}
+	answer := metadataOf(a)
+	err = r.client.Patch(ctx, answer, patch, fieldOwner)
 	r.metrics.wrote("finalizer", err)
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
+	return withMetadata(a, answer), nil
 }
 
 func nameOf(a *v1alpha1.AIAnalysis) types.NamespacedName {
