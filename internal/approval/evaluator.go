@@ -30,7 +30,8 @@ const maxPolicyBytes = 1 << 20
 
 // Options say how policies are evaluated and reloaded. The zero value is ready to use.
 type Options struct {
-	// EvaluationTimeout bounds one evaluation; 0 means 100 ms.
+	// EvaluationTimeout bounds one evaluation; 0 means 2 s: it is wall time, and a busy machine must not
+	// turn a decision of microseconds into a degraded one.
 	EvaluationTimeout time.Duration
 	// OnReload is called, if set, by Watch after each attempt to load a changed policy, good or
 	// bad. It is called by one goroutine at a time and must not block for long.
@@ -78,7 +79,7 @@ func Load(path string, o Options) (*Evaluator, error) {
 	}
 	e := &Evaluator{path: path, timeout: o.EvaluationTimeout, onReload: o.OnReload, log: o.Logger, clock: o.Clock}
 	if e.timeout == 0 {
-		e.timeout = 100 * time.Millisecond
+		e.timeout = 2 * time.Second
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)

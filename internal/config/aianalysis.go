@@ -98,7 +98,7 @@ func DefaultAIAnalysis() AIAnalysis {
 		DataStorage: Endpoint{URL: "http://datastorage:8080", Timeout: 10 * time.Second},
 		Rego: Rego{
 			PolicyPath:        "/etc/aianalysis/policies/approval.rego",
-			EvaluationTimeout: 100 * time.Millisecond,
+			EvaluationTimeout: 2 * time.Second,
 		},
 		Timeouts: Timeouts{Investigating: 60 * time.Second, Analyzing: 5 * time.Second, Overall: 15 * time.Minute},
 		Review:   Review{ConfidenceThreshold: 0.7},
