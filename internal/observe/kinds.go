@@ -4,6 +4,19 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
+// What a Live reads. Secrets are missing on purpose: without the permission their absence is a gap.
+//
+// +kubebuilder:rbac:groups="",resources=configmaps;events;limitranges;namespaces;nodes;persistentvolumeclaims;persistentvolumes;pods;resourcequotas;serviceaccounts;services,verbs=get;list
+// +kubebuilder:rbac:groups="",resources=pods/log,verbs=get
+// +kubebuilder:rbac:groups=apps,resources=controllerrevisions;daemonsets;deployments;replicasets;statefulsets,verbs=get;list
+// +kubebuilder:rbac:groups=autoscaling,resources=horizontalpodautoscalers,verbs=get;list
+// +kubebuilder:rbac:groups=batch,resources=cronjobs;jobs,verbs=get;list
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kube-node-lease,resources=leases,verbs=get;list
+// +kubebuilder:rbac:groups=discovery.k8s.io,resources=endpointslices,verbs=get;list
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=ingresses;networkpolicies,verbs=get;list
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list
+// +kubebuilder:rbac:groups=storage.k8s.io,resources=storageclasses,verbs=get;list
+
 // kind is a built-in kind and how it is read.
 type kind struct {
 	name       string
