@@ -22,8 +22,8 @@ type permission struct {
 // markers beside the code that needs them: neither more nor less.
 func TestPermissionsAreThoseTheCodeAsksFor(t *testing.T) {
 	services := map[string][]string{ // ServiceAccount → packages with markers
-		"aianalysis-controller": {"../internal/controller", "../internal/app/aianalysis"},
-		"holmesgpt-api":         {"../internal/observe", "../internal/app/holmesgptapi"},
+		"aianalysis-controller": {"../internal/controller"},
+		"holmesgpt-api":         {"../internal/observe"},
 	}
 	s := render(t, "base")
 	for account, dirs := range services {
@@ -43,11 +43,9 @@ func TestPermissionsAreThoseTheCodeAsksFor(t *testing.T) {
 	if got := permissionsOf(s, "datastorage"); len(got) > 0 {
 		t.Errorf("datastorage talks to no API server and has permissions: %v", got)
 	}
-	for _, name := range []string{"datastorage"} {
-		sa, ok := named[*corev1.ServiceAccount](s, "kubernaut-system", name)
-		if !ok || !isFalse(sa.AutomountServiceAccountToken) {
-			t.Errorf("ServiceAccount %s mounts a token that it does not need", name)
-		}
+	sa, ok := named[*corev1.ServiceAccount](s, "kubernaut-system", "datastorage")
+	if !ok || !isFalse(sa.AutomountServiceAccountToken) {
+		t.Error("ServiceAccount datastorage mounts a token that it does not need")
 	}
 }
 
@@ -87,7 +85,7 @@ func markers(t *testing.T, dirs []string) []permission {
 			}
 			for _, m := range marker.FindAllStringSubmatch(string(text), -1) {
 				fields := map[string][]string{}
-				for _, f := range strings.Split(strings.TrimSpace(m[1]), ",") {
+				for f := range strings.SplitSeq(strings.TrimSpace(m[1]), ",") {
 					key, value, _ := strings.Cut(f, "=")
 					fields[key] = strings.Split(strings.Trim(value, `"`), ";")
 				}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -27,9 +28,7 @@ func (c *Cluster) addNode(ctx context.Context, n Node) error {
 		}},
 		Spec: corev1.NodeSpec{Taints: n.Taints, Unschedulable: n.Unschedulable},
 	}
-	for k, v := range n.Labels {
-		node.Labels[k] = v
-	}
+	maps.Copy(node.Labels, n.Labels)
 	cpu, err := resource.ParseQuantity(cmp.Or(n.CPU, "4"))
 	if err != nil {
 		return fmt.Errorf("cpu: %w", err)

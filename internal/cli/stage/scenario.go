@@ -3,7 +3,8 @@
 // Scenarios are data (scenarios/*.yaml). Their objects go through the API server's admission and
 // are worked on by the real controllers; what the scheduler and the kubelets would have written —
 // bindings, Pod and Node status, Leases, events, container logs — is written here, in their shape
-// and through the same API. Nothing runs.
+// and through the same API. Nothing runs, and nothing waits: where a scenario says that minutes have
+// passed, only the times in what is written say so.
 package stage
 
 import (

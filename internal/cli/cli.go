@@ -1,0 +1,215 @@
+// Package cli is the kubernaut command. Run is the whole of it: arguments, streams and environment
+// in, an exit code out. There is one file for each command.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// Exit codes.
+const (
+	exitOK          = 0
+	exitFailed      = 1 // the command could not do it, or what it checked does not hold
+	exitUsage       = 2 // the command line is wrong
+	exitInterrupted = 130
+)
+
+// Streams are where a command writes: results to Out, progress and errors to Err. When one of them
+// is a terminal (an *os.File that is one), what goes there is drawn for it.
+type Streams struct {
+	Out io.Writer
+	Err io.Writer
+}
+
+// Run executes one command line, without the program's name, and returns the exit code. It returns
+// soon after ctx ends. env is os.Getenv or a stand-in.
+func Run(ctx context.Context, args []string, streams Streams, env func(string) string) int {
+	c := &command{
+		Streams: streams,
+		env:     env,
+		clock:   time.Now,
+		out:     lookOf(streams.Out, env),
+		err:     lookOf(streams.Err, env),
+	}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.Err)
+	err := root.ExecuteContext(ctx)
+	return c.exit(ctx, err)
+}
+
+// command is what every command has.
+type command struct {
+	Streams
+	env      func(string) string
+	clock    func() time.Time
+	out, err look
+}
+
+func (c *command) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "kubernaut",
+		Short: "Turn Kubernetes incidents into audited decisions",
+		Long: `Turn Kubernetes incidents into audited decisions.
+
+  kubernaut demo             stage broken workloads on a Kubernetes API server of its own and
+                             report what was found, proposed and decided
+  kubernaut up               run everything in one process, until Ctrl-C
+  kubernaut get              list analyses
+  kubernaut explain NAME     show one: cause, chain, evidence, workflow, decision
+  kubernaut audit verify     check that the audit trail was not tampered with`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          knownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return &usageError{command: cmd.CommandPath(), err: withSuggestion(err, cmd.Flags())}
+	})
+	root.AddCommand(c.up(), c.demo(), c.get(), c.explain(), c.audit(), c.version())
+	return root
+}
+
+// exit words err, if there is one, and returns the code.
+func (c *command) exit(ctx context.Context, err error) int {
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailed
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(c.Err, "kubernaut: interrupted")
+		return exitInterrupted
+	case errors.As(err, &usage):
+		fmt.Fprintf(c.Err, "kubernaut: %v\nRun '%s --help' for usage.\n", usage.err, usage.command)
+		return exitUsage
+	default:
+		fmt.Fprintf(c.Err, "kubernaut: %v\n", err)
+		return exitFailed
+	}
+}
+
+// errReported says that the command failed and has already said so in its result.
+var errReported = errors.New("the command's result says what failed")
+
+// usageError is a fault of the command line.
+type usageError struct {
+	command string
+	err     error
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+
+func (e *usageError) Unwrap() error { return e.err }
+
+// knownCommand says that the first argument is no command, and which one was probably meant.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
+	}
+	return &usageError{command: cmd.CommandPath(), err: err}
+}
+
+// arguments returns a check that a command gets exactly n arguments, whose error names them.
+func arguments(least, most int, names string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if least <= len(args) && len(args) <= most {
+			return nil
+		}
+		want := names
+		if most == 0 {
+			want = "no arguments"
+		}
+		return &usageError{command: cmd.CommandPath(), err: fmt.Errorf("%s takes %s, got %d: %q", cmd.CommandPath(), want, len(args), args)}
+	}
+}
+
+// withSuggestion adds the flag that was probably meant to the error about an unknown one.
+func withSuggestion(err error, flags *pflag.FlagSet) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	best, least := "", 3 // more edits than that is another word
+	flags.VisitAll(func(f *pflag.Flag) {
+		if d := distance(unknown.GetSpecifiedName(), f.Name); !f.Hidden && d < least {
+			best, least = f.Name, d
+		}
+	})
+	if best == "" {
+		return err
+	}
+	return fmt.Errorf("%w; did you mean --%s?", err, best)
+}
+
+// distance is the number of single-character edits between two words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], cost
+		}
+	}
+	return row[len(b)]
+}
+
+// output is the value of -o.
+type output string
+
+// bindOutput registers -o with the values that a command knows; the first is the default.
+func bindOutput(flags *pflag.FlagSet, into *output, values ...output) {
+	*into = values[0]
+	flags.VarP(&outputFlag{into, values}, "output", "o", "output `format`: "+join(values, ", "))
+}
+
+type outputFlag struct {
+	value *output
+	known []output
+}
+
+func (f *outputFlag) String() string { return string(*f.value) }
+
+func (f *outputFlag) Type() string { return "format" }
+
+func (f *outputFlag) Set(text string) error {
+	for _, k := range f.known {
+		if string(k) == text {
+			*f.value = k
+			return nil
+		}
+	}
+	return fmt.Errorf("must be one of %s", join(f.known, ", "))
+}
+
+func join[T ~string](list []T, separator string) string {
+	texts := make([]string, len(list))
+	for i, v := range list {
+		texts[i] = string(v)
+	}
+	return strings.Join(texts, separator)
+}
