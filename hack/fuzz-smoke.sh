@@ -12,5 +12,5 @@ targets=$(go list -f '{{$dir := .Dir}}{{$path := .ImportPath}}{{range .TestGoFil
 
 while read -r pkg name; do
 	echo "fuzzing $pkg $name for $time"
-	go test -run='^$' -fuzz="^$name\$" -fuzztime="$time" "$pkg" </dev/null
+	go test -run='^$' -fuzz="^$name\$" -fuzztime="$time" -fuzzminimizetime=10x "$pkg" </dev/null
 done <<<"$targets"
