@@ -92,8 +92,9 @@ func DefaultAIAnalysis() AIAnalysis {
 			URL:         "http://holmesgpt-api:8080",
 			Timeout:     60 * time.Second,
 			MaxInFlight: 64,
-			Retry:       Retry{MaxAttempts: 5, Base: time.Second, Max: 5 * time.Minute},
-			Breaker:     Breaker{Failures: 10, OpenFor: 15 * time.Second},
+			// About eight minutes in all, so that a restart of the other side does not fail an analysis.
+			Retry:   Retry{MaxAttempts: 10, Base: time.Second, Max: 5 * time.Minute},
+			Breaker: Breaker{Failures: 10, OpenFor: 15 * time.Second},
 		},
 		DataStorage: Endpoint{URL: "http://datastorage:8080", Timeout: 10 * time.Second},
 		Rego: Rego{

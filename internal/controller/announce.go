@@ -58,8 +58,10 @@ func notices(f facts, next *v1alpha1.AIAnalysisStatus) []notice {
 		out = append(out, notice{warning, v1alpha1.EventAnalysisFailed, next.Reason + ": " + next.Message})
 	}
 	if next.AuditState == v1alpha1.AuditSpooled {
-		out = append(out, notice{warning, v1alpha1.EventAuditSpooled,
-			"Data Storage did not take the audit events in time. They are kept and delivered when it can be reached."})
+		out = append(out, notice{
+			warning, v1alpha1.EventAuditSpooled,
+			"Data Storage did not take the audit events in time. They are kept and delivered when it can be reached.",
+		})
 	}
 	return out
 }

@@ -29,12 +29,18 @@ func trim(obj any) (any, error) {
 	if !ok {
 		return obj, nil
 	}
-	a.ManagedFields = nil
-	if !a.Status.Phase.Terminal() {
-		return a, nil
+	if a.Status.Phase.Terminal() {
+		return finishedCopy(a), nil
 	}
-	a.Annotations, a.Labels, a.OwnerReferences = nil, nil, nil
-	a.Spec = v1alpha1.AIAnalysisSpec{RemediationID: a.Spec.RemediationID}
-	a.Status = v1alpha1.AIAnalysisStatus{Phase: a.Status.Phase}
+	a.ManagedFields = nil
 	return a, nil
+}
+
+// finishedCopy returns what is kept of a finished analysis.
+func finishedCopy(a *v1alpha1.AIAnalysis) *v1alpha1.AIAnalysis {
+	kept := &v1alpha1.AIAnalysis{ObjectMeta: a.ObjectMeta}
+	kept.ManagedFields, kept.Annotations, kept.Labels, kept.OwnerReferences = nil, nil, nil, nil
+	kept.Spec.RemediationID = a.Spec.RemediationID
+	kept.Status.Phase = a.Status.Phase
+	return kept
 }

@@ -359,31 +359,41 @@ func TestVerdict(t *testing.T) {
 		context  *v1alpha1.ApprovalContext
 	}{
 		"no workflow": {want: ending{v1alpha1.PhaseFailed, v1alpha1.ReasonNoWorkflowSelected, "", noWorkflow}},
-		"no answer": {workflow: workflow, verdict: &verdict{err: errors.New("broken")}, want: ending{v1alpha1.PhaseFailed, v1alpha1.ReasonRegoEvaluationError,
-			v1alpha1.SubReasonPolicyEvaluationFailed, [4]string{"+InvestigationSucceeded", "AnalysisFailed", "+WorkflowSelected", "NothingToApprove"}}},
-		"approved": {workflow: workflow, verdict: &verdict{decision: incident.Decision{Reason: "staging", PolicyHash: "ab"}},
-			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("AutoApproved")}},
-		"a person must approve": {workflow: workflow,
-			verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: "production", Rules: []string{"production"}, PolicyName: "aianalysis.approval", PolicyHash: "ab"}},
-			want:    ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+PolicyRequiresApproval")},
+		"no answer": {workflow: workflow, verdict: &verdict{err: errors.New("broken")}, want: ending{
+			v1alpha1.PhaseFailed, v1alpha1.ReasonRegoEvaluationError,
+			v1alpha1.SubReasonPolicyEvaluationFailed,
+			[4]string{"+InvestigationSucceeded", "AnalysisFailed", "+WorkflowSelected", "NothingToApprove"},
+		}},
+		"approved": {
+			workflow: workflow, verdict: &verdict{decision: incident.Decision{Reason: "staging", PolicyHash: "ab"}},
+			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("AutoApproved")},
+		},
+		"a person must approve": {
+			workflow: workflow,
+			verdict:  &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: "production", Rules: []string{"production"}, PolicyName: "aianalysis.approval", PolicyHash: "ab"}},
+			want:     ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+PolicyRequiresApproval")},
 			context: &v1alpha1.ApprovalContext{
 				Reason: "production", WhyApprovalRequired: "production", ConfidenceScore: 0.79, ConfidenceLevel: v1alpha1.ConfidenceMedium,
 				InvestigationSummary: "out of memory", EvidenceCollected: []string{"traffic", "killed"},
 				RecommendedActions:     []v1alpha1.RecommendedAction{{Action: "raise-memory", Rationale: "fits"}},
 				AlternativesConsidered: []v1alpha1.AlternativeApproach{{Approach: "restart", ProsCons: "quick"}},
 				PolicyEvaluation:       &v1alpha1.PolicyEvaluation{PolicyName: "aianalysis.approval", MatchedRules: []string{"production"}, Decision: "manual_review_required"},
-			}},
-		"only the confidence": {workflow: workflow,
-			verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: "unsure", Rules: []string{"low_confidence"}}},
-			want:    ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+LowConfidence")},
+			},
+		},
+		"only the confidence": {
+			workflow: workflow,
+			verdict:  &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: "unsure", Rules: []string{"low_confidence"}}},
+			want:     ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+LowConfidence")},
 			context: &v1alpha1.ApprovalContext{
 				Reason: "unsure", WhyApprovalRequired: "unsure", ConfidenceScore: 0.79, ConfidenceLevel: v1alpha1.ConfidenceMedium,
 				InvestigationSummary: "out of memory", EvidenceCollected: []string{"traffic", "killed"},
 				RecommendedActions:     []v1alpha1.RecommendedAction{{Action: "raise-memory", Rationale: "fits"}},
 				AlternativesConsidered: []v1alpha1.AlternativeApproach{{Approach: "restart", ProsCons: "quick"}},
 				PolicyEvaluation:       &v1alpha1.PolicyEvaluation{MatchedRules: []string{"low_confidence"}, Decision: "manual_review_required"},
-			}},
-		"degraded": {workflow: workflow, verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, Degraded: true, Reason: "undefined"}},
+			},
+		},
+		"degraded": {
+			workflow: workflow, verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, Degraded: true, Reason: "undefined"}},
 			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+PolicyDegraded")},
 			context: &v1alpha1.ApprovalContext{
 				Reason: "undefined", WhyApprovalRequired: "undefined", ConfidenceScore: 0.79, ConfidenceLevel: v1alpha1.ConfidenceMedium,
@@ -391,7 +401,8 @@ func TestVerdict(t *testing.T) {
 				RecommendedActions:     []v1alpha1.RecommendedAction{{Action: "raise-memory", Rationale: "fits"}},
 				AlternativesConsidered: []v1alpha1.AlternativeApproach{{Approach: "restart", ProsCons: "quick"}},
 				PolicyEvaluation:       &v1alpha1.PolicyEvaluation{Decision: "degraded_mode"},
-			}},
+			},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := facts{now: testTime.Add(time.Second), analysis: analysing(tt.workflow), verdict: tt.verdict}

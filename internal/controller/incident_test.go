@@ -25,15 +25,19 @@ func TestIncidentOf(t *testing.T) {
 		DetectedLabels: &v1alpha1.DetectedLabels{FailedDetections: []string{"serviceMesh"}, PDBProtected: true, GitOpsTool: "flux"},
 		OwnerChain:     []v1alpha1.OwnerChainEntry{{Namespace: "shop", Kind: "ReplicaSet", Name: "web-1"}, {Kind: "Deployment", Name: "web"}},
 		CustomLabels:   map[string][]string{"risk_tolerance": {"low", "high"}, "cluster_name": {"east"}, "team": {"shop"}},
-		KubernetesContext: &v1alpha1.KubernetesContext{Namespace: "shop", PodDetails: &v1alpha1.PodDetails{Name: "web-1", Phase: "Running",
-			Containers: []v1alpha1.ContainerStatus{{Name: "app", State: "CrashLoopBackOff", RestartCount: 7}, {Name: "proxy", Ready: true}}}},
+		KubernetesContext: &v1alpha1.KubernetesContext{Namespace: "shop", PodDetails: &v1alpha1.PodDetails{
+			Name: "web-1", Phase: "Running",
+			Containers: []v1alpha1.ContainerStatus{{Name: "app", State: "CrashLoopBackOff", RestartCount: 7}, {Name: "proxy", Ready: true}},
+		}},
 	}
 	a.Spec.PreviousExecutions = []v1alpha1.PreviousExecution{{
 		WorkflowExecutionRef: "we-1",
 		OriginalRCA:          v1alpha1.OriginalRCA{Summary: "s", SignalType: "OOMKilled", Severity: "high", ContributingFactors: []string{"c"}},
 		SelectedWorkflow:     v1alpha1.PreviousWorkflow{WorkflowID: "w", Version: "1", ContainerImage: "i", Rationale: "r", Parameters: map[string]string{"A": "b"}},
-		Failure: v1alpha1.ExecutionFailure{FailedStepIndex: 2, FailedStepName: "apply", Reason: "OOMKilled", Message: "m", ExitCode: &exit,
-			FailedAt: failedAt, ExecutionTime: "2m"},
+		Failure: v1alpha1.ExecutionFailure{
+			FailedStepIndex: 2, FailedStepName: "apply", Reason: "OOMKilled", Message: "m", ExitCode: &exit,
+			FailedAt: failedAt, ExecutionTime: "2m",
+		},
 	}, {WorkflowExecutionRef: "we-2"}}
 
 	got := incidentOf(a)
@@ -54,8 +58,10 @@ func TestIncidentOf(t *testing.T) {
 			Ref:       "we-1",
 			RootCause: incident.RootCause{Summary: "s", SignalType: "OOMKilled", Severity: "high", Factors: []string{"c"}},
 			Workflow:  incident.SelectedWorkflow{ID: "w", Version: "1", ContainerImage: "i", Rationale: "r", Parameters: map[string]string{"A": "b"}},
-			Failure: incident.ExecutionFailure{StepIndex: 2, StepName: "apply", Reason: "OOMKilled", Message: "m", ExitCode: &exit,
-				FailedAt: testTime, ExecutionTime: "2m"},
+			Failure: incident.ExecutionFailure{
+				StepIndex: 2, StepName: "apply", Reason: "OOMKilled", Message: "m", ExitCode: &exit,
+				FailedAt: testTime, ExecutionTime: "2m",
+			},
 		}, {Ref: "we-2", Failure: incident.ExecutionFailure{FailedAt: time.Time{}}}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -101,7 +101,7 @@ type mortalInvestigator struct {
 	service *joining
 }
 
-func (i mortalInvestigator) Investigate(ctx context.Context, key string, in incident.Incident) (incident.Investigation, error) {
+func (i mortalInvestigator) Investigate(ctx context.Context, key string, _ incident.Incident) (incident.Investigation, error) {
 	if err := i.effect(func() error { i.service.begin(key); return nil }); err != nil {
 		return incident.Investigation{}, incident.Errorf(incident.KindNetwork, "investigate", "%w", err)
 	}

@@ -22,8 +22,13 @@ func newLatest() *latest {
 	return &latest{written: make(map[types.NamespacedName]*v1alpha1.AIAnalysis)}
 }
 
-// put remembers a resource as the API server returned it.
+// put remembers a resource as it was written. The watch can be faster than the answer to the write, and
+// then nothing removes the last one before the resource is deleted; so of a finished resource only
+// what the cache keeps is remembered.
 func (l *latest) put(name types.NamespacedName, a *v1alpha1.AIAnalysis) {
+	if a.Status.Phase.Terminal() {
+		a = finishedCopy(a)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.written[name] = a

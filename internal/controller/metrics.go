@@ -82,8 +82,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			"Traits of target resources that could not be detected.", "field_name"),
 		recovered: counters("aianalysis_recovery_status_populated_total",
 			"Recovery investigations that assessed the previous execution.", "failure_understood", "state_changed"),
-		recoverySkipped: prometheus.NewCounter(prometheus.CounterOpts{Name: "aianalysis_recovery_status_skipped_total",
-			Help: "Recovery investigations that said nothing about the previous execution."}),
+		recoverySkipped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "aianalysis_recovery_status_skipped_total",
+			Help: "Recovery investigations that said nothing about the previous execution.",
+		}),
 
 		reviews: counters("kubernaut_aianalysis_human_review_required_total",
 			"Analyses that ended because a person must look, by sub-reason.", "reason"),
@@ -94,14 +96,18 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		queue:    gauge("aianalysis_investigations_queued", "Analyses that wait for a slot to call for an investigation."),
 		callDuration: histograms("aianalysis_holmesgpt_call_duration_seconds", "Time of a call for an investigation.",
 			[]float64{0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300}, "endpoint", "outcome"),
-		breakerState: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "aianalysis_holmesgpt_breaker_state",
-			Help: "1 for the state that the circuit breaker in front of HolmesGPT-API is in."}, []string{"state"}),
+		breakerState: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "aianalysis_holmesgpt_breaker_state",
+			Help: "1 for the state that the circuit breaker in front of HolmesGPT-API is in.",
+		}, []string{"state"}),
 		writes: counters("aianalysis_api_writes_total",
 			"Writes of AIAnalysis resources, by kind (status, finalizer) and result.", "kind", "result"),
 		kubeEvents: counters("aianalysis_kubernetes_events_total",
 			"Kubernetes events, by what became of them (written, failed, dropped).", "result"),
-		spooled: prometheus.NewCounter(prometheus.CounterOpts{Name: "aianalysis_audit_spooled_analyses_total",
-			Help: "Analyses that finished before Data Storage had all of their audit events."}),
+		spooled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "aianalysis_audit_spooled_analyses_total",
+			Help: "Analyses that finished before Data Storage had all of their audit events.",
+		}),
 
 		environments: newLabelSet("production", "staging", "development", "test", "qa", "unknown"),
 		signals: newLabelSet("OOMKilled", "CrashLoopBackOff", "ImagePullBackOff", "ErrImagePull", "Evicted",

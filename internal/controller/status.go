@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -267,9 +268,7 @@ func (w *writer) workflow(wf incident.SelectedWorkflow) *v1alpha1.SelectedWorkfl
 	}
 	if len(wf.Parameters) > 0 {
 		out.Parameters = make(map[string]string, len(wf.Parameters))
-		for name, value := range wf.Parameters {
-			out.Parameters[name] = value
-		}
+		maps.Copy(out.Parameters, wf.Parameters)
 	}
 	return out
 }

@@ -71,8 +71,10 @@ func TestFitKeepsWhatDecides(t *testing.T) {
 		Candidates:   repeat(incident.Candidate{WorkflowID: long, Title: long, Reason: long}, 60),
 		Alternatives: repeat(incident.Alternative{WorkflowID: long, Rationale: long}, 30),
 		Attempts:     repeat(incident.ValidationAttempt{Attempt: 9, Errors: repeat(long, 30)}, 30),
-		Workflow: &incident.SelectedWorkflow{ID: strings.Repeat("<", maxName), Version: "1", Confidence: 0.9, Rationale: long,
-			Parameters: map[string]string{"A": strings.Repeat("<", maxParameterBytes/6-10)}},
+		Workflow: &incident.SelectedWorkflow{
+			ID: strings.Repeat("<", maxName), Version: "1", Confidence: 0.9, Rationale: long,
+			Parameters: map[string]string{"A": strings.Repeat("<", maxParameterBytes/6-10)},
+		},
 	}
 	a := running(false)
 	next := DefaultSettings().decide(facts{now: testTime, analysis: a, answer: &answer{investigation: inv}}).status
@@ -107,16 +109,20 @@ func TestDescribe(t *testing.T) {
 			Summary: "memory limit below the working set", Severity: incident.SeverityCritical, SignalType: "OOMKilled",
 			Factors: []string{"traffic"}, Target: &incident.Ref{Kind: "Deployment", Namespace: "shop", Name: "web"},
 		},
-		Workflow: &incident.SelectedWorkflow{ID: "w1", Version: "1.0.0", ContainerImage: "img", ContainerDigest: "sha256:0", Confidence: 0.9,
-			Rationale: "raises the limit", Parameters: map[string]string{"MEMORY_LIMIT": "1Gi"}},
+		Workflow: &incident.SelectedWorkflow{
+			ID: "w1", Version: "1.0.0", ContainerImage: "img", ContainerDigest: "sha256:0", Confidence: 0.9,
+			Rationale: "raises the limit", Parameters: map[string]string{"MEMORY_LIMIT": "1Gi"},
+		},
 		Alternatives:       []incident.Alternative{{WorkflowID: "w2", Confidence: 1.5, Rationale: "restart"}},
 		Candidates:         []incident.Candidate{{WorkflowID: "w1", Chosen: true, Score: 1, Reason: "fits"}},
 		TargetInOwnerChain: true, Warnings: []string{"one"},
 		Attempts:   []incident.ValidationAttempt{{Attempt: 0, WorkflowID: "w0", Errors: []string{"no such workflow"}, At: at}},
 		CauseClass: "oom-limit",
 		Chain:      []incident.Link{{Subject: incident.Ref{Kind: "Pod", Namespace: "shop", Name: "web-1"}, Statement: "was killed", Evidence: []string{"e1"}}},
-		Evidence: []incident.Evidence{{ID: "e1", Kind: incident.EvidenceObject, Ref: incident.Ref{Kind: "Pod", Name: "web-1"}, Path: "/status", Value: "137",
-			ObservedAt: at, SHA256: incident.HashValue("137")}},
+		Evidence: []incident.Evidence{{
+			ID: "e1", Kind: incident.EvidenceObject, Ref: incident.Ref{Kind: "Pod", Name: "web-1"}, Path: "/status", Value: "137",
+			ObservedAt: at, SHA256: incident.HashValue("137"),
+		}},
 		Gaps:         []incident.Gap{{Kind: "odd", What: "logs", Reason: "gone"}, {Kind: incident.GapExpired, What: "events", TouchesCause: true}},
 		BundleDigest: "sha256:1",
 		Recovery:     &incident.RecoveryAssessment{CanRecover: true, Assessed: true, FailureUnderstood: true, FailureReason: "too small", StateChanged: true, CurrentSignalType: "X"},
@@ -129,17 +135,22 @@ func TestDescribe(t *testing.T) {
 			Summary: "memory limit below the working set", Severity: "critical", SignalType: "OOMKilled", ContributingFactors: []string{"traffic"},
 			Target: &v1alpha1.ObjectRef{Kind: "Deployment", Namespace: "shop", Name: "web"},
 		},
-		SelectedWorkflow: &v1alpha1.SelectedWorkflow{WorkflowID: "w1", Version: "1.0.0", ContainerImage: "img", ContainerDigest: "sha256:0",
-			Confidence: 0.9, Rationale: "raises the limit", Parameters: map[string]string{"MEMORY_LIMIT": "1Gi"}},
+		SelectedWorkflow: &v1alpha1.SelectedWorkflow{
+			WorkflowID: "w1", Version: "1.0.0", ContainerImage: "img", ContainerDigest: "sha256:0",
+			Confidence: 0.9, Rationale: "raises the limit", Parameters: map[string]string{"MEMORY_LIMIT": "1Gi"},
+		},
 		AlternativeWorkflows: []v1alpha1.AlternativeWorkflow{{WorkflowID: "w2", Confidence: 1, Rationale: "restart"}},
 		Candidates:           []v1alpha1.Candidate{{WorkflowID: "w1", Chosen: true, Score: 1, Reason: "fits"}},
 		TargetInOwnerChain:   &yes,
 		Warnings:             []string{"The confidence of an alternative workflow was 1.5, which is not from 0 to 1; 1 is shown", "before", "one"},
 		ValidationAttemptsHistory: []v1alpha1.ValidationAttempt{
-			{Attempt: 1, WorkflowID: "w0", Errors: []string{"no such workflow"}, Timestamp: stamp}},
+			{Attempt: 1, WorkflowID: "w0", Errors: []string{"no such workflow"}, Timestamp: stamp},
+		},
 		CausalChain: []v1alpha1.CausalLink{{Subject: v1alpha1.ObjectRef{Kind: "Pod", Namespace: "shop", Name: "web-1"}, Statement: "was killed", Evidence: []string{"e1"}}},
-		Evidence: []v1alpha1.Evidence{{ID: "e1", Kind: "object", Ref: v1alpha1.ObjectRef{Kind: "Pod", Name: "web-1"}, Path: "/status", Value: "137",
-			ObservedAt: stamp, SHA256: incident.HashValue("137")}},
+		Evidence: []v1alpha1.Evidence{{
+			ID: "e1", Kind: "object", Ref: v1alpha1.ObjectRef{Kind: "Pod", Name: "web-1"}, Path: "/status", Value: "137",
+			ObservedAt: stamp, SHA256: incident.HashValue("137"),
+		}},
 		Gaps:   []v1alpha1.Gap{{Kind: "expired", What: "events", TouchesCause: true}, {Kind: "failed", What: "logs", Reason: "gone"}},
 		Bundle: &v1alpha1.Bundle{Digest: "sha256:1"},
 		RecoveryStatus: &v1alpha1.RecoveryStatus{

@@ -150,8 +150,12 @@ func TestTrail(t *testing.T) {
 
 // A step that is taken again, later, gives events of the same ids: the store keeps them once.
 func TestTrailOfARepeatedStepIsTheSame(t *testing.T) {
-	world := []facts{{}, {slot: slot{free: true}}, {answer: &answer{investigation: found(), took: time.Second}},
-		{verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, PolicyHash: "ab"}, took: time.Millisecond}}}
+	world := []facts{
+		{},
+		{slot: slot{free: true}},
+		{answer: &answer{investigation: found(), took: time.Second}},
+		{verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, PolicyHash: "ab"}, took: time.Millisecond}},
+	}
 	ids := func(shift time.Duration) []string {
 		var out []string
 		a := fresh(false)

@@ -356,8 +356,10 @@ func fill(spec *v1alpha1.AIAnalysisSpec) {
 		DetectedLabels: &v1alpha1.DetectedLabels{FailedDetections: []string{"gitOpsManaged", "serviceMesh"}, GitOpsTool: "argocd", ServiceMesh: "istio"},
 		KubernetesContext: &v1alpha1.KubernetesContext{
 			Namespace: text(253), NamespaceLabels: labels(256), NamespaceAnnotations: labels(256),
-			PodDetails: &v1alpha1.PodDetails{Name: text(253), Phase: "Running", Labels: labels(256), Annotations: labels(256),
-				Containers: []v1alpha1.ContainerStatus{{Name: "c", Image: text(100), State: "waiting", RestartCount: 9}}},
+			PodDetails: &v1alpha1.PodDetails{
+				Name: text(253), Phase: "Running", Labels: labels(256), Annotations: labels(256),
+				Containers: []v1alpha1.ContainerStatus{{Name: "c", Image: text(100), State: "waiting", RestartCount: 9}},
+			},
 		},
 	}
 	for i := range 16 {
@@ -374,8 +376,10 @@ func fill(spec *v1alpha1.AIAnalysisSpec) {
 			WorkflowExecutionRef: text(253),
 			OriginalRCA:          v1alpha1.OriginalRCA{Summary: text(4096), SignalType: text(253), Severity: text(64), ContributingFactors: texts(50, 64)},
 			SelectedWorkflow:     v1alpha1.PreviousWorkflow{WorkflowID: text(253), Version: text(128), ContainerImage: text(1024), Rationale: text(4096), Parameters: labels(64)},
-			Failure: v1alpha1.ExecutionFailure{FailedStepIndex: 1 << 30, FailedStepName: text(253), Reason: text(128), Message: text(4096),
-				ExitCode: &exit, ExecutionTime: text(64), FailedAt: metav1.NewTime(time.Unix(1<<32, 0))},
+			Failure: v1alpha1.ExecutionFailure{
+				FailedStepIndex: 1 << 30, FailedStepName: text(253), Reason: text(128), Message: text(4096),
+				ExitCode: &exit, ExecutionTime: text(64), FailedAt: metav1.NewTime(time.Unix(1<<32, 0)),
+			},
 		})
 	}
 	spec.TimeoutConfig = &v1alpha1.TimeoutConfig{InvestigatingTimeout: strings.Repeat("0", 62) + "1m", AnalyzingTimeout: text(64)}
@@ -383,7 +387,7 @@ func fill(spec *v1alpha1.AIAnalysisSpec) {
 
 func get(t *testing.T, url string) (int, string) {
 	t.Helper()
-	resp, err := http.Get(url) //nolint:gosec // of this test's own server
+	resp, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
