@@ -152,7 +152,9 @@ func TestSelectConstraints(t *testing.T) {
 			in: func(in *incident.Incident) { in.Priority = "whatever" }, fits: true,
 		},
 		{
-			name: "GitOps and a direct change", in: func(in *incident.Incident) { in.DetectedLabels.GitOpsManaged, in.DetectedLabels.GitOpsTool = true, "argocd" },
+			name: "GitOps and a direct change", in: func(in *incident.Incident) {
+				in.DetectedLabels.GitOpsManaged, in.DetectedLabels.GitOpsTool = true, "argocd"
+			},
 			reason: "would change Deployment shop/cart directly, which is managed by argocd", review: incident.ReviewNoMatchingWorkflows,
 		},
 		{
@@ -170,7 +172,9 @@ func TestSelectConstraints(t *testing.T) {
 				e.Workflow.CustomLabels[LabelChanges] = []string{ChangesSource}
 				e.Workflow.DetectedLabels = incident.WorkflowTraits{GitOpsManaged: true, GitOpsTool: "*"}
 			},
-			in: func(in *incident.Incident) { in.DetectedLabels.GitOpsManaged, in.DetectedLabels.GitOpsTool = true, "flux" }, fits: true,
+			in: func(in *incident.Incident) {
+				in.DetectedLabels.GitOpsManaged, in.DetectedLabels.GitOpsTool = true, "flux"
+			}, fits: true,
 		},
 		{
 			name: "another GitOps tool",
@@ -178,7 +182,9 @@ func TestSelectConstraints(t *testing.T) {
 				e.Workflow.CustomLabels[LabelChanges] = []string{ChangesSource}
 				e.Workflow.DetectedLabels = incident.WorkflowTraits{GitOpsManaged: true, GitOpsTool: "argocd"}
 			},
-			in:     func(in *incident.Incident) { in.DetectedLabels.GitOpsManaged, in.DetectedLabels.GitOpsTool = true, "flux" },
+			in: func(in *incident.Incident) {
+				in.DetectedLabels.GitOpsManaged, in.DetectedLabels.GitOpsTool = true, "flux"
+			},
 			reason: "is made for argocd", review: incident.ReviewNoMatchingWorkflows,
 		},
 		{

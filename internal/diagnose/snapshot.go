@@ -81,7 +81,7 @@ type Snapshot struct {
 	events   map[objectKey][]*Object // by the object that they are about, oldest first
 	onNode   map[string][]*Object    // Pods by spec.nodeName
 	users    map[objectKey][]*Object // Pods by ConfigMap, Secret, claim or ServiceAccount that they name
-	labelled map[labelKey][]*Object // Pods and EndpointSlices by each of their labels
+	labelled map[labelKey][]*Object  // Pods and EndpointSlices by each of their labels
 	logs     map[logKey]*Log
 	eventKey map[objectKey]*Object
 }

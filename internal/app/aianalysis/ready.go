@@ -15,8 +15,9 @@ import (
 )
 
 const (
-	checkTimeout = 2 * time.Second // below the usual timeout of a probe
-	checkAge     = 5 * time.Second // for which an outcome is good
+	checkTimeout = 2 * time.Second        // below the usual timeout of a probe
+	checkAge     = 5 * time.Second        // for which a good outcome is good
+	failedAge    = 500 * time.Millisecond // for which a bad one is: it is looked for again soon
 )
 
 // check is one condition of readiness.
@@ -44,7 +45,11 @@ func newReadiness(clock func() time.Time, checks ...check) *readiness {
 func (r *readiness) outcome(ctx context.Context) []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.errs != nil && r.clock().Sub(r.at) < checkAge {
+	age := checkAge
+	if errors.Join(r.errs...) != nil {
+		age = failedAge
+	}
+	if r.errs != nil && r.clock().Sub(r.at) < age {
 		return r.errs
 	}
 	// The outcome is for all who ask, so it does not end with the request that happened to be first.

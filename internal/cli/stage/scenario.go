@@ -134,7 +134,7 @@ type event struct {
 	Message   string          `json:"message"`
 	Container string          `json:"container,omitempty"`
 	Count     int32           `json:"count,omitempty"` // 1 when 0
-	Over      metav1.Duration `json:"over,omitempty"`  // from the first to the last occurrence
+	Over      metav1.Duration `json:"over,omitzero"`   // from the first to the last occurrence
 }
 
 //go:embed scenarios/*.yaml

@@ -17,9 +17,9 @@ CREATE TABLE audit_events (
 );
 CREATE UNIQUE INDEX audit_events_chain ON audit_events (correlation_id, sequence);
 -- Without this one the planner may walk audit_events_newest for the few events of a chain.
-CREATE INDEX audit_events_of_chain ON audit_events (correlation_id, event_time DESC, event_id DESC);
-CREATE INDEX audit_events_newest ON audit_events (event_time DESC, event_id DESC);
-CREATE INDEX audit_events_by_type ON audit_events (event_type, event_time DESC, event_id DESC);
+CREATE INDEX audit_events_of_chain ON audit_events (correlation_id, event_time);
+CREATE INDEX audit_events_newest ON audit_events (event_time);
+CREATE INDEX audit_events_by_type ON audit_events (event_type, event_time);
 
 -- +goose StatementBegin
 CREATE FUNCTION audit_events_refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -15,8 +15,8 @@ CREATE TABLE audit_events (
     canonical      TEXT    NOT NULL
 );
 CREATE UNIQUE INDEX audit_events_chain ON audit_events (correlation_id, sequence);
-CREATE INDEX audit_events_newest ON audit_events (event_time DESC, event_id DESC);
-CREATE INDEX audit_events_by_type ON audit_events (event_type, event_time DESC, event_id DESC);
+CREATE INDEX audit_events_newest ON audit_events (event_time);
+CREATE INDEX audit_events_by_type ON audit_events (event_type, event_time);
 
 -- +goose StatementBegin
 CREATE TRIGGER audit_events_no_update BEFORE UPDATE ON audit_events
