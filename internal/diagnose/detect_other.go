@@ -158,9 +158,11 @@ func (q *inquiry) serviceSymptoms(svc *Object) []symptom {
 		return []symptom{s}
 	}
 	if miss := q.misaimedPort(svc); miss != nil {
-		return []symptom{{kind: serviceMisaimed, object: svc, affected: e.ready, link: link{svc.ref,
+		return []symptom{{kind: serviceMisaimed, object: svc, affected: e.ready, link: link{
+			svc.ref,
 			fmt.Sprintf("Service sends port %s to %s, which its Pods do not declare", miss.port.At("port").Text(), miss.target.Text()),
-			[]cite{at(miss.target)}}}}
+			[]cite{at(miss.target)},
+		}}}
 	}
 	return nil
 }
@@ -175,8 +177,10 @@ func (q *inquiry) claimSymptoms(pvc *Object) []symptom {
 	if phase.Str() == "Pending" && len(q.snap.UsersOf(pvc.ref)) == 0 && q.bindsLate(pvc) {
 		return nil
 	}
-	s := symptom{kind: claimUnbound, object: pvc, reason: phase.Str(), since: pvc.Created(), affected: 1,
-		link: link{pvc.ref, "claim is not bound: " + phase.Str(), []cite{at(phase)}}}
+	s := symptom{
+		kind: claimUnbound, object: pvc, reason: phase.Str(), since: pvc.Created(), affected: 1,
+		link: link{pvc.ref, "claim is not bound: " + phase.Str(), []cite{at(phase)}},
+	}
 	return []symptom{s}
 }
 

@@ -73,8 +73,10 @@ var imageReasons = map[string]bool{
 }
 
 func containerSymptom(kind symptomKind, pod *Object, c container, reason string, place Value, statement string) symptom {
-	s := symptom{kind: kind, object: pod, container: &c, reason: reason, text: place.At("message"), since: notReadySince(pod), affected: 1,
-		link: link{pod.ref, statement, []cite{at(place.At("reason"))}}}
+	s := symptom{
+		kind: kind, object: pod, container: &c, reason: reason, text: place.At("message"), since: notReadySince(pod), affected: 1,
+		link: link{pod.ref, statement, []cite{at(place.At("reason"))}},
+	}
 	if s.text.Exists() {
 		s.proof = append(s.proof, at(s.text))
 	}
@@ -111,8 +113,10 @@ func (q *inquiry) dying(pod *Object, c container, reason string, proof ...cite) 
 	if reason == "" {
 		reason = c.lastRun().reason
 	}
-	return symptom{kind: containerDying, object: pod, container: &c, reason: reason, since: notReadySince(pod), affected: 1,
-		link: link{pod.ref, statement, proof}}
+	return symptom{
+		kind: containerDying, object: pod, container: &c, reason: reason, since: notReadySince(pod), affected: 1,
+		link: link{pod.ref, statement, proof},
+	}
 }
 
 // terminated judges a container whose state is terminated: between two runs, or for good.
@@ -154,8 +158,11 @@ func (q *inquiry) runningContainer(pod *Object, c container) []symptom {
 	}
 	if c.init {
 		if up > initGrace {
-			return []symptom{{kind: containerNotReady, object: pod, container: &c, reason: "Init", since: c.runningSince(), affected: 1, link: link{pod.ref,
-				fmt.Sprintf("init container %q has been running for %s", c.name, span(up)), []cite{at(c.status.At("state", "running", "startedAt"))}}}}
+			return []symptom{{kind: containerNotReady, object: pod, container: &c, reason: "Init", since: c.runningSince(), affected: 1, link: link{
+				pod.ref,
+				fmt.Sprintf("init container %q has been running for %s", c.name, span(up)),
+				[]cite{at(c.status.At("state", "running", "startedAt"))},
+			}}}
 		}
 		return nil
 	}
@@ -171,8 +178,11 @@ func (q *inquiry) runningContainer(pod *Object, c container) []symptom {
 		})
 		return nil
 	}
-	return []symptom{{kind: containerNotReady, object: pod, container: &c, reason: "Unhealthy", since: notReadySince(pod), affected: 1, link: link{pod.ref,
-		fmt.Sprintf("container %q runs and is not ready", c.name), []cite{at(c.status.At("ready")), at(c.status.At("state", "running", "startedAt"))}}}}
+	return []symptom{{kind: containerNotReady, object: pod, container: &c, reason: "Unhealthy", since: notReadySince(pod), affected: 1, link: link{
+		pod.ref,
+		fmt.Sprintf("container %q runs and is not ready", c.name),
+		[]cite{at(c.status.At("ready")), at(c.status.At("state", "running", "startedAt"))},
+	}}}
 }
 
 // stillDying tells a container that ends again and again from one that ended once: an error counts
@@ -253,8 +263,10 @@ func aboutContainer(ev *Object, c container) bool {
 
 func (q *inquiry) unscheduledPod(pod *Object) []symptom {
 	scheduled := condition(pod, "PodScheduled")
-	s := symptom{kind: podUnscheduled, object: pod, reason: scheduled.At("reason").Str(), text: scheduled.At("message"), affected: 1,
-		since: scheduled.At("lastTransitionTime").Time(), link: link{subject: pod.ref, statement: "Pod is not assigned to a node"}}
+	s := symptom{
+		kind: podUnscheduled, object: pod, reason: scheduled.At("reason").Str(), text: scheduled.At("message"), affected: 1,
+		since: scheduled.At("lastTransitionTime").Time(), link: link{subject: pod.ref, statement: "Pod is not assigned to a node"},
+	}
 	s.proof = []cite{at(pod.At("spec", "nodeName"))}
 	if scheduled.Exists() {
 		s.proof = []cite{at(scheduled.At("status"))}
@@ -281,8 +293,10 @@ func (q *inquiry) notStarting(pod *Object) []symptom {
 	if since.IsZero() {
 		since = pod.At("status", "startTime").Time()
 	}
-	s := symptom{kind: podNotStarting, object: pod, reason: "ContainerCreating", since: since, affected: 1,
-		link: link{pod.ref, "Pod is on a node and none of its containers has been created", []cite{at(pod.At("status", "phase"))}}}
+	s := symptom{
+		kind: podNotStarting, object: pod, reason: "ContainerCreating", since: since, affected: 1,
+		link: link{pod.ref, "Pod is on a node and none of its containers has been created", []cite{at(pod.At("status", "phase"))}},
+	}
 	for _, reason := range []string{"FailedMount", "FailedAttachVolume", "FailedCreatePodSandBox", "Failed"} {
 		if ev := q.lastEvent(pod, reason); ev != nil && ev.At("type").Str() == "Warning" {
 			s.reason, s.text = reason, eventText(ev)
@@ -329,8 +343,10 @@ func (q *inquiry) failedPod(pod *Object) []symptom {
 	if len(out) > 0 && reason == "" {
 		return out
 	}
-	s := symptom{kind: podFailed, object: pod, reason: reason, text: pod.At("status", "message"), affected: 1,
-		link: link{pod.ref, strings.TrimSpace("Pod has failed " + reason), []cite{at(pod.At("status", "phase"))}}}
+	s := symptom{
+		kind: podFailed, object: pod, reason: reason, text: pod.At("status", "message"), affected: 1,
+		link: link{pod.ref, strings.TrimSpace("Pod has failed " + reason), []cite{at(pod.At("status", "phase"))}},
+	}
 	if reason != "" {
 		s.proof = append(s.proof, at(pod.At("status", "reason")))
 	}

@@ -188,8 +188,10 @@ func sameVerdict(a, b diagnose.Result) (bool, string) {
 
 // Anything may be in an object: fields of the wrong type, cycles of owners, absurd numbers.
 func TestArbitraryObjectsNeverPanic(t *testing.T) {
-	kinds := []string{"Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "Service", "EndpointSlice", "Node", "PersistentVolumeClaim", "StorageClass",
-		"ResourceQuota", "ConfigMap", "Secret", "ServiceAccount", "Namespace", "HorizontalPodAutoscaler", "Ingress", "Lease", "ControllerRevision", "PersistentVolume", "Widget"}
+	kinds := []string{
+		"Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "Service", "EndpointSlice", "Node", "PersistentVolumeClaim", "StorageClass",
+		"ResourceQuota", "ConfigMap", "Secret", "ServiceAccount", "Namespace", "HorizontalPodAutoscaler", "Ingress", "Lease", "ControllerRevision", "PersistentVolume", "Widget",
+	}
 	all := load(t)
 	rapid.Check(t, func(t *rapid.T) {
 		s := all[rapid.IntRange(0, len(all)-1).Draw(t, "scenario")]
@@ -276,8 +278,10 @@ func sortedKeys(m map[string]any) []string {
 func TestOwnerCycleEnds(t *testing.T) {
 	var objects []*diagnose.Object
 	for _, pair := range [][2]string{{"a", "b"}, {"b", "a"}} {
-		o, err := diagnose.NewObject(map[string]any{"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": map[string]any{"namespace": "n", "name": pair[0],
-			"ownerReferences": []any{map[string]any{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": pair[1], "controller": true}}}, "spec": map[string]any{"replicas": 1}, "status": map[string]any{}}, false)
+		o, err := diagnose.NewObject(map[string]any{"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": map[string]any{
+			"namespace": "n", "name": pair[0],
+			"ownerReferences": []any{map[string]any{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": pair[1], "controller": true}},
+		}, "spec": map[string]any{"replicas": 1}, "status": map[string]any{}}, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,8 +55,10 @@ func TestSchedulerReasons(t *testing.T) {
 		message string
 		want    []string
 	}{
-		{"0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a: b}. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
-			[]string{"Insufficient cpu", "node(s) had untolerated taint {a: b}"}},
+		{
+			"0/3 nodes are available: 1 Insufficient cpu, 2 node(s) had untolerated taint {a: b}. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+			[]string{"Insufficient cpu", "node(s) had untolerated taint {a: b}"},
+		},
 		{"0/1 nodes are available: 1 Insufficient memory.", []string{"Insufficient memory"}},
 		{"something else", nil},
 		{"", nil},

@@ -56,10 +56,13 @@ func TestLoopedFromStart(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			finished := now.Add(-10 * time.Second)
-			pod, err := NewObject(map[string]any{"kind": "Pod", "metadata": map[string]any{"name": "p"},
+			pod, err := NewObject(map[string]any{
+				"kind": "Pod", "metadata": map[string]any{"name": "p"},
 				"spec": map[string]any{"containers": []any{map[string]any{"name": "c"}}},
-				"status": map[string]any{"startTime": now.Add(-tt.age).Format(time.RFC3339), "containerStatuses": []any{map[string]any{"name": "c", "restartCount": tt.restarts,
-					"lastState": map[string]any{"terminated": map[string]any{"exitCode": 1, "startedAt": finished.Add(-tt.run).Format(time.RFC3339), "finishedAt": finished.Format(time.RFC3339)}}}}},
+				"status": map[string]any{"startTime": now.Add(-tt.age).Format(time.RFC3339), "containerStatuses": []any{map[string]any{
+					"name": "c", "restartCount": tt.restarts,
+					"lastState": map[string]any{"terminated": map[string]any{"exitCode": 1, "startedAt": finished.Add(-tt.run).Format(time.RFC3339), "finishedAt": finished.Format(time.RFC3339)}},
+				}}},
 			}, false)
 			if err != nil {
 				t.Fatal(err)

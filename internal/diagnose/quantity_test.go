@@ -18,8 +18,19 @@ func TestMilli(t *testing.T) {
 		want int64
 		ok   bool
 	}{
-		{"500m", 500, true}, {"2", 2000, true}, {2, 2000, true}, {1.5, 1500, true}, {"1Gi", 1 << 30 * 1000, true}, {"100M", 1e8 * 1000, true},
-		{"1e30", math.MaxInt64, true}, {"9223372036854775807", math.MaxInt64, true}, {"", 0, false}, {"lots", 0, false}, {nil, 0, false}, {true, 0, false}, {"-1", -1000, true},
+		{"500m", 500, true},
+		{"2", 2000, true},
+		{2, 2000, true},
+		{1.5, 1500, true},
+		{"1Gi", 1 << 30 * 1000, true},
+		{"100M", 1e8 * 1000, true},
+		{"1e30", math.MaxInt64, true},
+		{"9223372036854775807", math.MaxInt64, true},
+		{"", 0, false},
+		{"lots", 0, false},
+		{nil, 0, false},
+		{true, 0, false},
+		{"-1", -1000, true},
 	} {
 		got, ok := milli(place(tt.in))
 		if got != tt.want || ok != tt.ok {
@@ -106,8 +117,17 @@ func TestResolve(t *testing.T) {
 		want    any
 		ok      bool
 	}{
-		{"/a~1b/m~0n", int64(1), true}, {"/", "empty", true}, {"/list/0", "x", true}, {"/list/1/y", nil, true},
-		{"/list/2", nil, false}, {"/list/-", nil, false}, {"/list/01", nil, false}, {"/list/x", nil, false}, {"list", nil, false}, {"/nope", nil, false}, {"/list/0/x", nil, false},
+		{"/a~1b/m~0n", int64(1), true},
+		{"/", "empty", true},
+		{"/list/0", "x", true},
+		{"/list/1/y", nil, true},
+		{"/list/2", nil, false},
+		{"/list/-", nil, false},
+		{"/list/01", nil, false},
+		{"/list/x", nil, false},
+		{"list", nil, false},
+		{"/nope", nil, false},
+		{"/list/0/x", nil, false},
 	} {
 		got, ok := resolve(tree, tt.pointer)
 		if ok != tt.ok || cmp.Diff(tt.want, got) != "" {

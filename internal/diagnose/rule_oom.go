@@ -115,8 +115,10 @@ func oomWithoutLimit(q *inquiry, s symptom, last run) []answer {
 		signals: []string{"OOMKilled", "CrashLoopBackOff"},
 		params:  map[string]string{"CONTAINER": s.container.name, "NODE_NAME": s.object.At("spec", "nodeName").Str()},
 		summary: fmt.Sprintf("Container %q of %s has no memory limit and was killed when its node ran out of memory.", s.container.name, target),
-		last: link{target, fmt.Sprintf("container %q has no memory limit, so that it was the node that ran out", s.container.name),
-			[]cite{at(limits), at(last.place.At("reason"))}},
+		last: link{
+			target, fmt.Sprintf("container %q has no memory limit, so that it was the node that ran out", s.container.name),
+			[]cite{at(limits), at(last.place.At("reason"))},
+		},
 		depends: []string{"Node"},
 	}
 	node := q.nodeOf(s.object)

@@ -41,8 +41,10 @@ func (catalogue) ServicePods() rule {
 			for _, w := range q.snap.selectedWorkloads(s.object) {
 				if isZero(w) {
 					replicas := w.At("spec", "replicas")
-					out = append(out, answer{next: &symptom{kind: workloadZero, object: w, affected: 1,
-						link: link{w.ref, "the workload that the Service selects is asked to run no Pod", []cite{at(replicas), at(selector)}}}})
+					out = append(out, answer{next: &symptom{
+						kind: workloadZero, object: w, affected: 1,
+						link: link{w.ref, "the workload that the Service selects is asked to run no Pod", []cite{at(replicas), at(selector)}},
+					}})
 					continue
 				}
 				for _, next := range q.workloadSymptoms(w) {

@@ -214,8 +214,10 @@ func (catalogue) ServicePort() rule {
 				class: ClassServicePort, target: s.subject, detail: m.port.At("port").Text(), direct: compared, timing: timingUnrelated,
 				signals: []string{"ServiceNoEndpoints", "ServicePortMismatch"},
 				params:  map[string]string{"SERVICE_NAME": s.subject.Name, "PORT": m.target.Text(), "SELECTOR": selectorText(s.object.At("spec", "selector").StrMap())},
-				last: link{s.subject, fmt.Sprintf("the Service sends to port %s, and its Pods serve %s", m.target.Text(), portList(m.ports)),
-					[]cite{at(m.target)}},
+				last: link{
+					s.subject, fmt.Sprintf("the Service sends to port %s, and its Pods serve %s", m.target.Text(), portList(m.ports)),
+					[]cite{at(m.target)},
+				},
 				summary: fmt.Sprintf("%s sends to port %s, which its Pods do not serve: they have %s.", s.subject, m.target.Text(), portList(m.ports)),
 			}
 			if m.named {

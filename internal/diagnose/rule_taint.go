@@ -111,8 +111,11 @@ func (catalogue) UnreadyNodes() rule {
 			for _, f := range q.placementOf(s).because[obstacleUnready] {
 				if next, bad := q.nodeSymptom(f.node); bad {
 					next.affected = s.affected
-					via := link{incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.subject.Namespace, Name: s.subject.Name},
-						fmt.Sprintf("the Pod would run on node %s", f.node.ref.Name), []cite{exists(f.node)}}
+					via := link{
+						incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.subject.Namespace, Name: s.subject.Name},
+						fmt.Sprintf("the Pod would run on node %s", f.node.ref.Name),
+						[]cite{exists(f.node)},
+					}
 					out = append(out, answer{via: []link{via}, next: &next})
 				}
 			}

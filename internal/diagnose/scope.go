@@ -218,8 +218,10 @@ func (q *inquiry) roots(own, related []*Object) []root {
 	}
 	if len(out) == 0 && q.subject == nil && q.snap.Knows(q.inc.Resource) == Absent && len(own)+len(related) == 0 {
 		ref := q.inc.Resource
-		out = append(out, root{symptom: symptom{kind: resourceGone, affected: 1,
-			link: link{ref, fmt.Sprintf("%s does not exist", ref), []cite{gone(ref)}}}})
+		out = append(out, root{symptom: symptom{
+			kind: resourceGone, affected: 1,
+			link: link{ref, fmt.Sprintf("%s does not exist", ref), []cite{gone(ref)}},
+		}})
 	}
 	return out
 }

@@ -47,37 +47,44 @@ var mockRows = []struct {
 	parameters  map[string]string
 }{
 	{
-		[]string{"OOMKilled", "oomkilled", "OOMKILLED"}, "oomkill-increase-memory-v1", "critical", 0.92,
+		[]string{"OOMKilled", "oomkilled", "OOMKILLED"},
+		"oomkill-increase-memory-v1", "critical", 0.92,
 		[]string{"memory_pressure", "traffic_spike", "insufficient_limits"},
 		map[string]string{"NAMESPACE": "shop", "MEMORY_LIMIT": "1Gi", "RESTART_POLICY": "Always"},
 	},
 	{
-		[]string{"CrashLoopBackOff", "crashloopbackoff"}, "crashloop-config-fix-v1", "high", 0.88,
+		[]string{"CrashLoopBackOff", "crashloopbackoff"},
+		"crashloop-config-fix-v1", "high", 0.88,
 		[]string{"missing_config", "env_var_error", "secret_not_mounted"},
 		map[string]string{"NAMESPACE": "shop", "CONFIG_MAP": "app-config", "RESTART_DELAY": "30s"},
 	},
 	{
-		[]string{"NodeNotReady"}, "node-drain-reboot-v1", "critical", 0.90,
+		[]string{"NodeNotReady"},
+		"node-drain-reboot-v1", "critical", 0.90,
 		[]string{"disk_pressure", "kernel_panic", "kubelet_unhealthy"},
 		map[string]string{"NODE_NAME": "cart-1", "GRACE_PERIOD": "300", "FORCE_DRAIN": "false"},
 	},
 	{
-		[]string{"ImagePullBackOff"}, "image-fix-v1", "high", 0.85,
+		[]string{"ImagePullBackOff"},
+		"image-fix-v1", "high", 0.85,
 		[]string{"registry_auth_failed", "image_not_found", "rate_limited"},
 		map[string]string{"NAMESPACE": "shop", "IMAGE_PULL_SECRET": "registry-creds"},
 	},
 	{
-		[]string{"Evicted"}, "eviction-recovery-v1", "high", 0.87,
+		[]string{"Evicted"},
+		"eviction-recovery-v1", "high", 0.87,
 		[]string{"node_memory_pressure", "ephemeral_storage_full", "priority_preemption"},
 		map[string]string{"NAMESPACE": "shop", "RESOURCE_REQUESTS": "increase"},
 	},
 	{
-		[]string{"FailedScheduling"}, "scheduling-fix-v1", "medium", 0.82,
+		[]string{"FailedScheduling"},
+		"scheduling-fix-v1", "medium", 0.82,
 		[]string{"insufficient_cpu", "insufficient_memory", "node_selector_mismatch"},
 		map[string]string{"NAMESPACE": "shop", "REDUCE_REQUESTS": "true"},
 	},
 	{
-		[]string{"", "Anything", "MOCK_UNHEARD_OF"}, "generic-restart-v1", "medium", 0.75,
+		[]string{"", "Anything", "MOCK_UNHEARD_OF"},
+		"generic-restart-v1", "medium", 0.75,
 		[]string{"unknown_issue", "requires_investigation"},
 		map[string]string{"NAMESPACE": "shop", "ACTION": "restart"},
 	},

@@ -324,8 +324,10 @@ func TestLogsAreTailedAndRedacted(t *testing.T) {
 	f := newFakeAPI(t)
 	pod := object("Pod", "web-1")
 	pod["spec"] = map[string]any{"nodeName": "n", "containers": []any{map[string]any{"name": "server"}}}
-	pod["status"] = map[string]any{"phase": "Running", "containerStatuses": []any{map[string]any{"name": "server", "restartCount": 3,
-		"state": map[string]any{"waiting": map[string]any{"reason": "CrashLoopBackOff"}}, "lastState": map[string]any{"terminated": map[string]any{"exitCode": 1, "reason": "Error"}}}}}
+	pod["status"] = map[string]any{"phase": "Running", "containerStatuses": []any{map[string]any{
+		"name": "server", "restartCount": 3,
+		"state": map[string]any{"waiting": map[string]any{"reason": "CrashLoopBackOff"}}, "lastState": map[string]any{"terminated": map[string]any{"exitCode": 1, "reason": "Error"}},
+	}}}
 	f.lists["pods"] = []map[string]any{pod}
 	f.override["/log"] = func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Query().Get("previous") != "true" {

@@ -52,7 +52,7 @@ func (r *reader) readFirst(inc incident.Incident) {
 	}
 	k, known := builtin(ref.Kind)
 	switch {
-	case known && (listed[k.name+"/"+ref.Namespace]):
+	case known && listed[k.name+"/"+ref.Namespace]:
 	case known:
 		reads = append(reads, func() { r.get(k, ref.Namespace, ref.Name) })
 	default:
@@ -106,8 +106,10 @@ func (r *reader) readNeeded(need diagnose.Need) {
 	}
 	for i, l := range need.Logs {
 		if i == r.limits.MaxLogs {
-			r.gap(diagnose.Gap{Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: "Log"}, What: "logs of further containers",
-				Reason: fmt.Sprintf("the limit of %d excerpts was reached", r.limits.MaxLogs)})
+			r.gap(diagnose.Gap{
+				Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: "Log"}, What: "logs of further containers",
+				Reason: fmt.Sprintf("the limit of %d excerpts was reached", r.limits.MaxLogs),
+			})
 			break
 		}
 		reads = append(reads, func() { r.readLog(l) })
@@ -115,8 +117,10 @@ func (r *reader) readNeeded(need diagnose.Need) {
 	r.each(reads)
 	for _, ref := range need.NoEvents {
 		if r.listedEvents(ref.Namespace) {
-			r.gap(diagnose.Gap{Kind: incident.GapExpired, Subject: incident.Ref{Kind: "Event", Namespace: ref.Namespace, Name: ref.Name},
-				What: "events about " + ref.String(), Reason: "it has been so for longer than the API server keeps events"})
+			r.gap(diagnose.Gap{
+				Kind: incident.GapExpired, Subject: incident.Ref{Kind: "Event", Namespace: ref.Namespace, Name: ref.Name},
+				What: "events about " + ref.String(), Reason: "it has been so for longer than the API server keeps events",
+			})
 		}
 	}
 }
@@ -137,8 +141,10 @@ func (r *reader) readLog(l diagnose.LogNeed) {
 	if l.Previous {
 		which = "previous log"
 	}
-	gap := diagnose.Gap{Subject: incident.Ref{Kind: "Log", Namespace: l.Pod.Namespace, Name: l.Pod.Name},
-		What: fmt.Sprintf("%s of container %s in %s", which, l.Container, l.Pod)}
+	gap := diagnose.Gap{
+		Subject: incident.Ref{Kind: "Log", Namespace: l.Pod.Namespace, Name: l.Pod.Name},
+		What:    fmt.Sprintf("%s of container %s in %s", which, l.Container, l.Pod),
+	}
 	stream, err := r.typed.CoreV1().Pods(l.Pod.Namespace).GetLogs(l.Pod.Name, &corev1.PodLogOptions{
 		Container: l.Container, Previous: l.Previous, TailLines: &tail,
 	}).Stream(ctx)

@@ -79,8 +79,10 @@ func (s *stage) deploy(name string, replicas int32, n int, change func(*corev1.P
 	}
 	_, err := s.client.AppsV1().Deployments(s.ns).Create(s.ctx, &appsv1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: appsv1.DeploymentSpec{Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec}},
+		Spec: appsv1.DeploymentSpec{
+			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: spec},
+		},
 	}, metav1.CreateOptions{})
 	s.must(err)
 	var pods []corev1.Pod
@@ -213,9 +215,11 @@ func TestLiveOOM(t *testing.T) {
 	})
 	for _, p := range pods {
 		s.bind(p, node)
-		s.setStatus(p, corev1.PodRunning, false, corev1.ContainerStatus{RestartCount: 5,
+		s.setStatus(p, corev1.PodRunning, false, corev1.ContainerStatus{
+			RestartCount:         5,
 			State:                corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 2m40s restarting failed container"}},
-			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled", StartedAt: metav1.Now(), FinishedAt: metav1.Now()}}})
+			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 137, Reason: "OOMKilled", StartedAt: metav1.Now(), FinishedAt: metav1.Now()}},
+		})
 		s.event(corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Name: p.Name, UID: p.UID}, "BackOff", "Back-off restarting failed container server; password=hunter2hunter2")
 	}
 	s.awaitReplicas("checkout", 2)
@@ -288,8 +292,10 @@ func TestLiveReferencesAndScheduling(t *testing.T) {
 	for _, p := range s.deploy("picky", 1, 1, func(p *corev1.PodSpec) { p.NodeSelector = map[string]string{"disk": "ssd"} }) {
 		live, err := s.client.CoreV1().Pods(s.ns).Get(s.ctx, p.Name, metav1.GetOptions{})
 		s.must(err)
-		live.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", LastTransitionTime: metav1.Now(),
-			Message: "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector."}}
+		live.Status.Conditions = []corev1.PodCondition{{
+			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", LastTransitionTime: metav1.Now(),
+			Message: "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector.",
+		}}
 		_, err = s.client.CoreV1().Pods(s.ns).UpdateStatus(s.ctx, live, metav1.UpdateOptions{})
 		s.must(err)
 	}
@@ -302,8 +308,10 @@ func TestLiveReferencesAndScheduling(t *testing.T) {
 func TestLiveControllersWords(t *testing.T) {
 	s := newStage(t)
 	node := s.node(nil)
-	_, err := s.client.CoreV1().ResourceQuotas(s.ns).Create(s.ctx, &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Name: "team"},
-		Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"requests.cpu": resource.MustParse("1")}}}, metav1.CreateOptions{})
+	_, err := s.client.CoreV1().ResourceQuotas(s.ns).Create(s.ctx, &corev1.ResourceQuota{
+		ObjectMeta: metav1.ObjectMeta{Name: "team"},
+		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"requests.cpu": resource.MustParse("1")}},
+	}, metav1.CreateOptions{})
 	s.must(err)
 	s.until("the quota's status", func() (bool, error) {
 		q, err := s.client.CoreV1().ResourceQuotas(s.ns).Get(s.ctx, "team", metav1.GetOptions{})
@@ -328,8 +336,10 @@ func TestLiveControllersWords(t *testing.T) {
 		s.bind(p, node)
 		s.setStatus(p, corev1.PodRunning, true, corev1.ContainerStatus{Ready: true, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.Now()}}})
 	}
-	svc, err := s.client.CoreV1().Services(s.ns).Create(s.ctx, &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "front"},
-		Spec: corev1.ServiceSpec{Selector: map[string]string{"app": "front", "tier": "edge"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}}}}, metav1.CreateOptions{})
+	svc, err := s.client.CoreV1().Services(s.ns).Create(s.ctx, &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: "front"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": "front", "tier": "edge"}, Ports: []corev1.ServicePort{{Port: 80, TargetPort: intstr.FromInt32(8080)}}},
+	}, metav1.CreateOptions{})
 	s.must(err)
 	s.until("endpoints", func() (bool, error) {
 		l, err := s.client.DiscoveryV1().EndpointSlices(s.ns).List(s.ctx, metav1.ListOptions{LabelSelector: "kubernetes.io/service-name=front"})
@@ -391,8 +401,10 @@ func TestLiveLeastPrivilege(t *testing.T) {
 		{APIGroups: []string{"", "apps"}, Resources: []string{"pods", "services", "deployments", "replicasets", "configmaps", "events"}, Verbs: []string{"get", "list"}},
 	}}, metav1.CreateOptions{})
 	s.must(err)
-	_, err = s.client.RbacV1().RoleBindings(s.ns).Create(s.ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "reader"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "reader"},
-		Subjects: []rbacv1.Subject{{Kind: "User", Name: "reader"}}}, metav1.CreateOptions{})
+	_, err = s.client.RbacV1().RoleBindings(s.ns).Create(s.ctx, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "reader"}, RoleRef: rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "reader"},
+		Subjects: []rbacv1.Subject{{Kind: "User", Name: "reader"}},
+	}, metav1.CreateOptions{})
 	s.must(err)
 	limited := rest.CopyConfig(s.cfg)
 	limited.Impersonate = rest.ImpersonationConfig{UserName: "reader"}

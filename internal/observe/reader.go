@@ -135,8 +135,10 @@ func (r *reader) list(q query) {
 		}
 		if read.Found >= q.max {
 			read.Truncated = true
-			r.gap(diagnose.Gap{Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: q.kind.name, Namespace: q.namespace}, What: q.what(),
-				Reason: fmt.Sprintf("there are more than the limit of %d", q.max)})
+			r.gap(diagnose.Gap{
+				Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: q.kind.name, Namespace: q.namespace}, What: q.what(),
+				Reason: fmt.Sprintf("there are more than the limit of %d", q.max),
+			})
 			break
 		}
 		opts.Continue = next

@@ -159,8 +159,10 @@ func TestScrubObject(t *testing.T) {
 		"ref":    o.At("spec", "containers").Items()[0].At("env").Items()[2].At("value").Str(),
 		"args":   o.At("spec", "containers").Items()[0].At("args").Text(),
 	} {
-		expected := map[string]string{"name": "api-token-7c9d", "label": "password=not-a-secret-label", "webtok": "[redacted:1]", "note": "password=[redacted:3]",
-			"env": "[redacted:2]", "mode": "fast", "ref": "$(OTHER)", "args": `["--dsn=[redacted:2]"]`}[path]
+		expected := map[string]string{
+			"name": "api-token-7c9d", "label": "password=not-a-secret-label", "webtok": "[redacted:1]", "note": "password=[redacted:3]",
+			"env": "[redacted:2]", "mode": "fast", "ref": "$(OTHER)", "args": `["--dsn=[redacted:2]"]`,
+		}[path]
 		if want != expected {
 			t.Errorf("%s = %q, want %q", path, want, expected)
 		}

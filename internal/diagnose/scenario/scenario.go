@@ -228,8 +228,10 @@ func logOf(doc map[string]any) (diagnose.Log, error) {
 	if l.Pod == "" || l.Container == "" {
 		return diagnose.Log{}, errors.New("a Log needs pod and container")
 	}
-	return diagnose.Log{Pod: incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: l.Namespace, Name: l.Pod}, Container: l.Container, Previous: l.Previous,
-		Lines: strings.Split(strings.TrimSuffix(l.Text, "\n"), "\n")}, nil
+	return diagnose.Log{
+		Pod: incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: l.Namespace, Name: l.Pod}, Container: l.Container, Previous: l.Previous,
+		Lines: strings.Split(strings.TrimSuffix(l.Text, "\n"), "\n"),
+	}, nil
 }
 
 // absolute replaces T-5m and T+1h by times.
@@ -355,14 +357,18 @@ func (s *Scenario) Large(n int) (*diagnose.Snapshot, error) {
 	var errs []error
 	ready := []any{map[string]any{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-01T00:00:00Z"}}
 	for i := range n/10 + 1 {
-		errs = append(errs, put("Node", "v1", fmt.Sprintf("large-node-%d", i), map[string]any{"spec": map[string]any{},
-			"status": map[string]any{"conditions": ready, "allocatable": map[string]any{"cpu": "16", "memory": "64Gi", "pods": "110"}}}))
+		errs = append(errs, put("Node", "v1", fmt.Sprintf("large-node-%d", i), map[string]any{
+			"spec":   map[string]any{},
+			"status": map[string]any{"conditions": ready, "allocatable": map[string]any{"cpu": "16", "memory": "64Gi", "pods": "110"}},
+		}))
 	}
 	for i := range n {
 		app := fmt.Sprintf("large-%d", i/10)
 		labels := map[string]any{"app": app}
-		containers := []any{map[string]any{"name": "main", "image": "registry.example.com/" + app + ":1", "ports": []any{map[string]any{"containerPort": 8080}},
-			"resources": map[string]any{"requests": map[string]any{"cpu": "100m", "memory": "128Mi"}}}}
+		containers := []any{map[string]any{
+			"name": "main", "image": "registry.example.com/" + app + ":1", "ports": []any{map[string]any{"containerPort": 8080}},
+			"resources": map[string]any{"requests": map[string]any{"cpu": "100m", "memory": "128Mi"}},
+		}}
 		template := map[string]any{"metadata": map[string]any{"labels": labels}, "spec": map[string]any{"containers": containers}}
 		owner := func(kind, name string) []any {
 			return []any{map[string]any{"apiVersion": "apps/v1", "kind": kind, "name": name, "controller": true}}
@@ -377,8 +383,10 @@ func (s *Scenario) Large(n int) (*diagnose.Snapshot, error) {
 		errs = append(errs, put("Pod", "v1", fmt.Sprintf("%s-1-%d", app, i), map[string]any{
 			"metadata": map[string]any{"labels": labels, "ownerReferences": owner("ReplicaSet", app+"-1")},
 			"spec":     map[string]any{"nodeName": fmt.Sprintf("large-node-%d", i/10), "containers": containers},
-			"status": map[string]any{"phase": "Running", "conditions": ready, "containerStatuses": []any{map[string]any{"name": "main", "ready": true, "restartCount": 0,
-				"state": map[string]any{"running": map[string]any{"startedAt": "2026-11-01T00:00:00Z"}}}}},
+			"status": map[string]any{"phase": "Running", "conditions": ready, "containerStatuses": []any{map[string]any{
+				"name": "main", "ready": true, "restartCount": 0,
+				"state": map[string]any{"running": map[string]any{"startedAt": "2026-11-01T00:00:00Z"}},
+			}}},
 		}))
 	}
 	return diagnose.NewSnapshot(c), errors.Join(errs...)
