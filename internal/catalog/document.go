@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -353,9 +354,7 @@ func (d *document) workflow(data []byte) incident.Workflow {
 	if len(s.Causes) > 0 {
 		w.CustomLabels[incident.LabelCauses] = s.Causes
 	}
-	for key, values := range s.CustomLabels {
-		w.CustomLabels[key] = values
-	}
+	maps.Copy(w.CustomLabels, s.CustomLabels)
 	for _, p := range s.Parameters {
 		w.Parameters = append(w.Parameters, incident.Parameter(p))
 	}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -356,9 +357,9 @@ func (q *inquiry) failedPod(pod *Object) []symptom {
 // lastEvent returns the most recent event of a reason about the object, or nil.
 func (q *inquiry) lastEvent(o *Object, reason string) *Object {
 	events := q.snap.EventsOf(o.ref)
-	for i := len(events) - 1; i >= 0; i-- {
-		if events[i].At("reason").Str() == reason && sameIncarnation(events[i], o) {
-			return events[i]
+	for _, event := range slices.Backward(events) {
+		if event.At("reason").Str() == reason && sameIncarnation(event, o) {
+			return event
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/incident"
@@ -123,8 +124,6 @@ type cause struct {
 	// they were missing.
 	depends []string
 	tier    tier
-	// since is when the cause came to be, zero when unknown.
-	since time.Time
 }
 
 // answer is one reply to "why?": a cause, or another symptom that stands behind the one asked
@@ -156,7 +155,7 @@ func readCatalogue() ruleBook {
 	book := ruleBook{}
 	v := reflect.ValueOf(catalogue{})
 	for i := range v.NumMethod() {
-		method, ok := v.Method(i).Interface().(func() rule)
+		method, ok := reflect.TypeAssert[func() rule](v.Method(i))
 		if !ok {
 			panic(fmt.Sprintf("diagnose: catalogue.%s is not a func() rule", v.Type().Method(i).Name))
 		}
@@ -240,7 +239,7 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 	}
 	defer delete(q.visiting, key)
 
-	chain = append(chain[:len(chain):len(chain)], s.link)
+	chain = append(slices.Clip(chain), s.link)
 	var ends []answer
 	for _, r := range rules[s.kind] {
 		for _, a := range r.why(q, s) {
@@ -248,7 +247,7 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 				ends = append(ends, a)
 				continue
 			}
-			if a.next != nil && q.ask(root, *a.next, append(chain[:len(chain):len(chain)], a.via...), related) {
+			if a.next != nil && q.ask(root, *a.next, append(slices.Clip(chain), a.via...), related) {
 				explained = true
 			}
 		}
@@ -262,10 +261,10 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 			}
 		}
 		c := *e.cause
-		c.factors = append(c.factors[:len(c.factors):len(c.factors)], factors...)
+		c.factors = append(slices.Clip(c.factors), factors...)
 		q.found = append(q.found, explanation{
 			root: root, leaf: s, related: related, cause: c, rivals: rivals, affected: max(1, s.affected),
-			chain: append(append(chain[:len(chain):len(chain)], e.via...), c.last),
+			chain: append(append(slices.Clip(chain), e.via...), c.last),
 		})
 		explained = true
 	}

@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"kubernaut.ai/kubernaut/internal/incident"
 )
 
 // requirement is one condition that a Pod puts on a node's labels, by its node selector or by a term
@@ -238,8 +236,3 @@ func isControlPlane(node *Object) bool {
 // podsKnownOn reports whether all Pods of the cluster were read, so that what is free on a node is
 // known and not merely bounded.
 func (q *inquiry) podsKnownOn() bool { return q.snap.Listed("Pod", "") }
-
-// nodeRef names a node.
-func nodeRef(name string) incident.Ref {
-	return incident.Ref{APIVersion: "v1", Kind: "Node", Name: name}
-}

@@ -58,16 +58,6 @@ func lastSeen(ev *Object) time.Time {
 	return time.Time{}
 }
 
-// firstSeen is the first time of an event of either API version.
-func firstSeen(ev *Object) time.Time {
-	for _, v := range []Value{ev.At("firstTimestamp"), ev.At("deprecatedFirstTimestamp"), ev.At("eventTime")} {
-		if t := v.Time(); !t.IsZero() {
-			return t
-		}
-	}
-	return lastSeen(ev)
-}
-
 // about returns the object that an event is about.
 func about(ev *Object) incident.Ref {
 	v := ev.At("involvedObject")

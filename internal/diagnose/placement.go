@@ -107,7 +107,7 @@ func schedulerReasons(message string) []string {
 	}
 	rest, _, _ = strings.Cut(rest, ". preemption:")
 	var out []string
-	for _, part := range strings.Split(strings.TrimSuffix(rest, "."), ", ") {
+	for part := range strings.SplitSeq(strings.TrimSuffix(rest, "."), ", ") {
 		_, reason, found := strings.Cut(strings.TrimSpace(part), " ")
 		if found {
 			out = append(out, strings.TrimSuffix(reason, "."))

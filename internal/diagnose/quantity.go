@@ -26,8 +26,7 @@ func milli(v Value) (n int64, ok bool) {
 // quantity writes thousandths as people write the resource: cores for CPU, binary units for bytes,
 // plain numbers else.
 func quantity(name string, n int64) string {
-	switch {
-	case isBytes(name):
+	if isBytes(name) {
 		return resource.NewQuantity((n+999)/1000, resource.BinarySI).String()
 	}
 	return resource.NewMilliQuantity(n, resource.DecimalSI).String()

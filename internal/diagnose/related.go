@@ -1,5 +1,7 @@
 package diagnose
 
+import "slices"
+
 import "kubernaut.ai/kubernaut/internal/incident"
 
 // TargetInOwnerChain reports whether target is the resource itself, one of its owners or
@@ -22,10 +24,8 @@ func TargetInOwnerChain(snap *Snapshot, resource, target incident.Ref) bool {
 	}
 	if o := snap.Object(target); o != nil {
 		for _, r := range snap.ownersOf(o) { // the target is below the resource, or beside it
-			for _, f := range family {
-				if r.Same(f) {
-					return true
-				}
+			if slices.ContainsFunc(family, r.Same) {
+				return true
 			}
 		}
 	}

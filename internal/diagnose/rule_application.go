@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -75,8 +76,8 @@ func (q *inquiry) lastWords(s symptom) *cite {
 		if l == nil {
 			continue
 		}
-		for i := len(l.Lines) - 1; i >= 0; i-- {
-			line := strings.TrimSpace(l.Lines[i])
+		for i, text := range slices.Backward(l.Lines) {
+			line := strings.TrimSpace(text)
 			if line == "" || strings.HasPrefix(line, "unable to retrieve container logs") || strings.HasPrefix(line, "failed to try resolving symlinks in path") {
 				continue
 			}

@@ -17,7 +17,7 @@ func (catalogue) QuotaExceeded() rule {
 			messages := q.messagesAbout(s)
 			for _, quota := range q.snap.Kind("ResourceQuota", s.subject.Namespace) {
 				message, said := says(messages, "exceeded quota: "+quota.ref.Name+",")
-				if e, ok := exceeded(q, s, quota); ok {
+				if e, ok := exceeded(s, quota); ok {
 					out = append(out, answer{cause: quotaCause(q, s, quota.ref, e, message, said)})
 				} else if said {
 					out = append(out, answer{cause: quotaByMessage(q, s, quota.ref, message)})
@@ -48,7 +48,7 @@ type excess struct {
 }
 
 // exceeded does the quota's arithmetic for one more Pod of the workload.
-func exceeded(q *inquiry, s symptom, quota *Object) (excess, bool) {
+func exceeded(s symptom, quota *Object) (excess, bool) {
 	spec := templateOf(s.object).At("spec")
 	requests, limits := requestsOf(spec, "requests"), requestsOf(spec, "limits")
 	for name, n := range limits { // a limit without a request is the request

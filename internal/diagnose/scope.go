@@ -253,10 +253,8 @@ func isZero(w *Object) bool {
 }
 
 func appendOnce(list []*Object, o *Object) []*Object {
-	for _, have := range list {
-		if have == o {
-			return list
-		}
+	if slices.Contains(list, o) {
+		return list
 	}
 	return append(list, o)
 }

@@ -151,8 +151,7 @@ func (q *inquiry) oldWarnings(scope, pods []*Object) {
 			continue
 		}
 		events := q.snap.EventsOf(o.ref)
-		for i := len(events) - 1; i >= 0; i-- {
-			ev := events[i]
+		for _, ev := range slices.Backward(events) {
 			if ev.At("type").Str() != "Warning" || used[ev.ref] {
 				continue
 			}

@@ -44,7 +44,7 @@ const minimal = `{"incident_id":"ai-1","analysis":"text","root_cause_analysis":{
 
 func TestClientErrors(t *testing.T) {
 	const problemJSON, plainJSON = "application/problem+json", "application/json"
-	with := func(old, new string) string { return strings.Replace(minimal, old, new, 1) }
+	with := func(old, fresh string) string { return strings.Replace(minimal, old, fresh, 1) }
 	for _, tt := range []struct {
 		name       string
 		handle     http.HandlerFunc

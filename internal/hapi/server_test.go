@@ -60,7 +60,7 @@ func wantProblem(t *testing.T, resp *http.Response, body string, status int, slu
 func TestBadRequests(t *testing.T) {
 	f := &fake{}
 	s := serve(t, hapi.Options{Investigator: f, MaxBodyBytes: 4 << 10})
-	with := func(old, new string) string { return strings.Replace(incidentBody, old, new, 1) }
+	with := func(old, fresh string) string { return strings.Replace(incidentBody, old, fresh, 1) }
 	for _, tt := range []struct {
 		name, method, path, body string
 		header                   []string

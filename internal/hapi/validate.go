@@ -122,8 +122,7 @@ func refused(_ context.Context, err error, w http.ResponseWriter, r *http.Reques
 
 // badRequest answers a request that passed the document and still cannot be decoded.
 func (s *Server) badRequest(w http.ResponseWriter, r *http.Request, err error) {
-	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) {
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		field := "/" + strings.ReplaceAll(mismatch.Field, ".", "/")
 		invalid([]wire.Fault{{Field: field, Detail: "is out of range, or of the wrong type"}}).write(w, r)
 		return

@@ -213,9 +213,8 @@ func record(ctx context.Context, to Recorder, in incident.Incident, at time.Time
 // dependency says what a failure of something that the pipeline needs means to the caller: try again
 // later, whatever the dependency called it. Its refusals are about our request, not the caller's.
 func dependency(ctx context.Context, op string, err error) error {
-	var e *incident.Error
 	out := incident.Errorf(incident.KindUnavailable, op, "%w", err)
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*incident.Error](err); ok {
 		out.RetryAfter = e.RetryAfter
 	}
 	switch kind := incident.KindOf(err); kind {

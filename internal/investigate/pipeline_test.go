@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -428,7 +429,7 @@ func TestRecovery(t *testing.T) {
 		Ref: "we-1", RootCause: inv.RootCause, Workflow: *inv.Workflow,
 		Failure: incident.ExecutionFailure{StepIndex: 1, StepName: "apply", Reason: "OOMKilled", Message: "secret text of a step"},
 	}
-	recover := func(t *testing.T, name string, previous ...incident.Execution) incident.Investigation {
+	again := func(t *testing.T, name string, previous ...incident.Execution) incident.Investigation {
 		t.Helper()
 		c, in := told(t, name)
 		in.Recovery = &incident.Recovery{Attempt: len(previous), Previous: previous}
@@ -444,7 +445,7 @@ func TestRecovery(t *testing.T) {
 	t.Run("never the same again", func(t *testing.T) {
 		other := failed
 		other.Ref, other.Workflow = "we-2", incident.SelectedWorkflow{ID: "other"}
-		inv := recover(t, scenarioOOM, failed, other)
+		inv := again(t, scenarioOOM, failed, other)
 		if inv.Workflow != nil || inv.Recovery.CanRecover || inv.HumanReviewReason != incident.ReviewNoMatchingWorkflows {
 			t.Errorf("workflow %+v, can recover %v, review %q", inv.Workflow, inv.Recovery.CanRecover, inv.HumanReviewReason)
 		}
@@ -457,11 +458,9 @@ func TestRecovery(t *testing.T) {
 	t.Run("with other parameters", func(t *testing.T) {
 		smaller := failed
 		smaller.Workflow.Parameters = map[string]string{}
-		for k, v := range failed.Workflow.Parameters {
-			smaller.Workflow.Parameters[k] = v
-		}
+		maps.Copy(smaller.Workflow.Parameters, failed.Workflow.Parameters)
 		smaller.Workflow.Parameters["MEMORY_LIMIT"] = "1Mi"
-		inv := recover(t, scenarioOOM, smaller, smaller)
+		inv := again(t, scenarioOOM, smaller, smaller)
 		want := &incident.RecoveryAssessment{
 			CanRecover: true, Assessed: true, FailureUnderstood: true, CurrentSignalType: "OOMKilled",
 			FailureReason: "Execution we-1 failed at step 1: a container was killed at its memory limit. The state now explains it: " + inv.RootCause.Summary,
@@ -480,21 +479,21 @@ func TestRecovery(t *testing.T) {
 		}
 	})
 	t.Run("another problem now", func(t *testing.T) {
-		inv := recover(t, "image-not-found", failed)
+		inv := again(t, "image-not-found", failed)
 		a := inv.Recovery
 		if !a.StateChanged || a.CurrentSignalType != "ImagePullBackOff" || a.FailureUnderstood || !a.CanRecover {
 			t.Errorf("assessment %+v", a)
 		}
 	})
 	t.Run("resolved", func(t *testing.T) {
-		inv := recover(t, scenarioHealthy, failed)
+		inv := again(t, scenarioHealthy, failed)
 		a := inv.Recovery
 		if !a.StateChanged || a.CurrentSignalType != "" || a.CanRecover || inv.NeedsHumanReview || inv.Confidence < 0.7 {
 			t.Errorf("assessment %+v, review %v, confidence %v", a, inv.NeedsHumanReview, inv.Confidence)
 		}
 	})
 	t.Run("without any record", func(t *testing.T) {
-		inv := recover(t, scenarioOOM)
+		inv := again(t, scenarioOOM)
 		if a := inv.Recovery; a.Assessed || !a.CanRecover || a.CurrentSignalType != "OOMKilled" {
 			t.Errorf("assessment %+v", a)
 		}
@@ -502,7 +501,7 @@ func TestRecovery(t *testing.T) {
 	t.Run("not allowed", func(t *testing.T) {
 		denied := failed
 		denied.Failure.Reason = "Forbidden"
-		if a := recover(t, scenarioOOM, denied).Recovery; !a.FailureUnderstood || !strings.Contains(a.FailureReason, "not allowed") {
+		if a := again(t, scenarioOOM, denied).Recovery; !a.FailureUnderstood || !strings.Contains(a.FailureReason, "not allowed") {
 			t.Errorf("assessment %+v", a)
 		}
 	})

@@ -139,7 +139,7 @@ func TestPartialFailuresAreGaps(t *testing.T) {
 	f.override["/pods"] = refuse(http.StatusForbidden, "Forbidden")
 	f.override["/endpointslices"] = refuse(http.StatusNotFound, "NotFound")
 	f.override["/nodes"] = refuse(http.StatusInternalServerError, "InternalError")
-	f.override["/services"] = func(w http.ResponseWriter, req *http.Request) {
+	f.override["/services"] = func(_ http.ResponseWriter, req *http.Request) {
 		select {
 		case <-req.Context().Done():
 		case <-time.After(10 * time.Second):

@@ -196,12 +196,12 @@ func tailLines(stream io.Reader, maxLines, maxBytes int) (lines []string, trunca
 	}
 }
 
-// readLine reads up to the next line end and keeps at most max bytes of it.
-func readLine(in *bufio.Reader, max int) (line string, cut bool, err error) {
+// readLine reads up to the next line end and keeps at most limit bytes of it.
+func readLine(in *bufio.Reader, limit int) (line string, cut bool, err error) {
 	var b strings.Builder
 	for {
 		chunk, err := in.ReadSlice('\n')
-		if room := max - b.Len(); room < len(chunk) {
+		if room := limit - b.Len(); room < len(chunk) {
 			chunk, cut = chunk[:room], true
 		}
 		b.Write(chunk)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -340,9 +341,7 @@ func (s *Scenario) Large(n int) (*diagnose.Snapshot, error) {
 		}
 		for k, v := range rest {
 			if k == "metadata" {
-				for mk, mv := range v.(map[string]any) {
-					meta[mk] = mv
-				}
+				maps.Copy(meta, v.(map[string]any))
 				continue
 			}
 			tree[k] = v
