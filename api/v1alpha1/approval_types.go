@@ -79,6 +79,11 @@ type Policy struct {
 	// Hash is the lower-case hex SHA-256 of the policy's text.
 	// +kubebuilder:validation:MaxLength=64
 	Hash string `json:"hash"`
+	// Rule is the rule that gave the reason. It is empty when the policy does not tell.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	Rule string `json:"rule,omitempty"`
+	// Rules are all rules that matched.
 	// +optional
 	// +kubebuilder:validation:MaxItems=50
 	// +kubebuilder:validation:items:MaxLength=253

@@ -16,6 +16,13 @@ const (
 	ConditionApprovalRequired = "ApprovalRequired"
 )
 
+// ConditionPolicyStale is True on an analysis that an earlier approval policy decided, because the
+// policy file as it was at the time was refused. Else the condition is not there.
+const ConditionPolicyStale = "PolicyStale"
+
+// ReasonPolicyRefused is the reason of ConditionPolicyStale.
+const ReasonPolicyRefused = "PolicyRefused"
+
 // Reasons of ConditionInvestigationComplete.
 const (
 	ReasonInvestigationSucceeded = "InvestigationSucceeded" // True
@@ -64,7 +71,7 @@ const (
 )
 
 // SubReason refines the reason of a status.
-// +kubebuilder:validation:Enum=WorkflowNotFound;ImageMismatch;ParameterValidationFailed;NoMatchingWorkflows;LowConfidence;LLMParsingError;ValidationError;TransientError;PermanentError;InvestigationInconclusive;ProblemResolved;MaxRetriesExceeded;NoRecoveryStrategy;SignalNotReproducible;Timeout;AuthenticationError;AuthorizationError;ConfigurationError;MalformedResponse;PolicyEvaluationFailed
+// +kubebuilder:validation:Enum=WorkflowNotFound;ImageMismatch;ParameterValidationFailed;NoMatchingWorkflows;LowConfidence;LLMParsingError;ValidationError;TransientError;PermanentError;InvestigationInconclusive;ProblemResolved;MaxRetriesExceeded;NoRecoveryStrategy;SignalNotReproducible;Timeout;AuthenticationError;AuthorizationError;ConfigurationError;MalformedResponse;PolicyEvaluationFailed;AutoApproved;ApprovalRequired
 type SubReason string
 
 // With ReasonWorkflowResolutionFailed: why a person must look.
@@ -77,7 +84,7 @@ const (
 	SubReasonLLMParsingError           SubReason = "LLMParsingError"
 	// SubReasonValidationError: the answer breaks a bound that cannot be mended by cutting text.
 	SubReasonValidationError           SubReason = "ValidationError"
-	SubReasonInvestigationInconclusive SubReason = "InvestigationInconclusive"
+	SubReasonInvestigationInconclusive SubReason = "InvestigationInconclusive" // also with ReasonNoWorkflowSelected
 	SubReasonSignalNotReproducible     SubReason = "SignalNotReproducible"
 )
 
@@ -98,6 +105,8 @@ const (
 	SubReasonProblemResolved        SubReason = "ProblemResolved"        // with ReasonWorkflowNotNeeded
 	SubReasonNoRecoveryStrategy     SubReason = "NoRecoveryStrategy"     // with ReasonRecoveryNotPossible
 	SubReasonPolicyEvaluationFailed SubReason = "PolicyEvaluationFailed" // with ReasonRegoEvaluationError
+	SubReasonAutoApproved           SubReason = "AutoApproved"           // with ReasonAnalysisCompleted: the workflow may run
+	SubReasonApprovalRequired       SubReason = "ApprovalRequired"       // with ReasonAnalysisCompleted: a person must approve
 )
 
 // Reasons of the Kubernetes events about an AIAnalysis.

@@ -93,39 +93,91 @@ matched_rules := {"automatic"} if not require_approval
 
 matched_rules := standing | noted if require_approval
 
-# The first that applies.
-reason := sprintf("Auto-approved: %v is a non-production environment; confidence, target and evidence suffice", [environment]) if {
+rule := decisive.rule
+
+reason := decisive.reason
+
+# The rule that decides, one of the matched ones, and what people are told: the first that applies.
+decisive := {
+	"rule": "automatic",
+	"reason": sprintf("Auto-approved: %v is a non-production environment; confidence, target and evidence suffice", [environment]),
+} if {
 	not require_approval
-} else := sprintf("Recovery attempt %v: repeated recovery attempts require a person's approval", [input.recovery_attempt_number]) if {
+} else := {
+	"rule": "repeated_recovery",
+	"reason": sprintf("Recovery attempt %v: repeated recovery attempts require a person's approval", [input.recovery_attempt_number]),
+} if {
 	input.is_recovery_attempt == true
 	is_number(input.recovery_attempt_number)
 	input.recovery_attempt_number >= 3
-} else := "Production environment with an unvalidated target requires a person's approval" if {
+} else := {
+	"rule": "unvalidated_target",
+	"reason": "Production environment with an unvalidated target requires a person's approval",
+} if {
 	production
 	"unvalidated_target" in standing
-} else := "Production environment with failed detections requires a person's approval" if {
+} else := {
+	"rule": "failed_detections",
+	"reason": "Production environment with failed detections requires a person's approval",
+} if {
 	production
 	"failed_detections" in standing
-} else := "Production environment with warnings requires a person's approval" if {
+} else := {
+	"rule": "production_warnings",
+	"reason": "Production environment with warnings requires a person's approval",
+} if {
 	"production_warnings" in noted
-} else := "Production environment with a stateful workload requires a person's approval" if {
+} else := {
+	"rule": "production_stateful",
+	"reason": "Production environment with a stateful workload requires a person's approval",
+} if {
 	"production_stateful" in noted
-} else := "Production environment requires a person's approval" if {
+} else := {
+	"rule": "production",
+	"reason": "Production environment requires a person's approval",
+} if {
 	production
-} else := sprintf("Environment %q is not known to be non-production, so a person must approve", [environment]) if {
+} else := {
+	"rule": "environment_not_automatic",
+	"reason": sprintf("Environment %q is not known to be non-production, so a person must approve", [environment]),
+} if {
 	"environment_not_automatic" in standing
-} else := "The environment is not given, so a person must approve" if {
+} else := {
+	"rule": "environment_not_automatic",
+	"reason": "The environment is not given, so a person must approve",
+} if {
 	"environment_not_automatic" in standing
-} else := sprintf("Confidence %v is not between 0.8 and 1, so a person must approve", [input.confidence]) if {
+} else := {
+	"rule": "low_confidence",
+	"reason": sprintf("Confidence %v is not between 0.8 and 1, so a person must approve", [input.confidence]),
+} if {
 	"low_confidence" in standing
-} else := "Confidence is not given, so a person must approve" if {
+} else := {
+	"rule": "low_confidence",
+	"reason": "Confidence is not given, so a person must approve",
+} if {
 	"low_confidence" in standing
-} else := "The target is not validated, so a person must approve" if {
+} else := {
+	"rule": "unvalidated_target",
+	"reason": "The target is not validated, so a person must approve",
+} if {
 	"unvalidated_target" in standing
-} else := "Detections of the target's traits failed, so a person must approve" if {
+} else := {
+	"rule": "failed_detections",
+	"reason": "Detections of the target's traits failed, so a person must approve",
+} if {
 	"failed_detections" in standing
-} else := "Evidence that could change the cause was not read, so a person must approve" if {
+} else := {
+	"rule": "unread_evidence",
+	"reason": "Evidence that could change the cause was not read, so a person must approve",
+} if {
 	"unread_evidence" in standing
-} else := "The recovery attempt has no valid number, so a person must approve" if {
+} else := {
+	"rule": "repeated_recovery",
+	"reason": "The recovery attempt has no valid number, so a person must approve",
+} if {
 	"repeated_recovery" in standing
-} else := "The input is incomplete, so a person must approve"
+} else := {
+	"rule": "incomplete_input",
+	"reason": "The input is incomplete, so a person must approve",
+}

@@ -1,8 +1,9 @@
 // Package approval decides by a Rego policy whether a remediation needs a person's approval.
 //
 // A policy is one Rego v1 file of package aianalysis.approval. Its rule require_approval is true or
-// false; reason, a text, and matched_rules, a set of texts, explain it. The policy sees only the
-// document that Input describes: it cannot reach the network or the process's environment.
+// false; reason, a text, matched_rules, a set of texts, and rule, the one of them that gave the
+// reason, explain it. The policy sees only the document that Input describes: it cannot reach the
+// network or the process's environment.
 //
 // Every doubt asks for a person: a policy that is undefined, fails, contradicts itself or takes too
 // long yields a degraded decision that requires approval, and a policy that would approve an empty

@@ -31,12 +31,13 @@ const (
 	maxRuleBytes   = 128
 )
 
-// query asks for three rules of the policy by name. A rule that is undefined leaves its list empty,
+// query asks for four rules of the policy by name. A rule that is undefined leaves its list empty,
 // so the query itself always has one result, and helper rules that nobody asks for are not run.
 const query = `[
 	[x | x := data.aianalysis.approval.require_approval],
 	[x | x := data.aianalysis.approval.reason],
 	[x | x := data.aianalysis.approval.matched_rules],
+	[x | x := data.aianalysis.approval.rule],
 ]`
 
 // policy is a compiled policy. It does not change and may be used by many goroutines at once.
@@ -177,9 +178,9 @@ type errTooLong struct{ limit time.Duration }
 
 func (e errTooLong) Error() string { return fmt.Sprintf("evaluation took longer than %s", e.limit) }
 
-// outcome is what the three rules gave. A nil term is an undefined rule.
+// outcome is what the four rules gave. A nil term is an undefined rule.
 type outcome struct {
-	required, reason, rules *ast.Term
+	required, reason, rules, rule *ast.Term
 }
 
 // run evaluates the policy on an input document, for at most timeout.
@@ -207,7 +208,7 @@ func (p *policy) run(ctx context.Context, input ast.Value, timeout time.Duration
 	if !ok {
 		return outcome{}, errors.New("evaluation gave no term")
 	}
-	return outcome{required: only(all, 0), reason: only(all, 1), rules: only(all, 2)}, nil
+	return outcome{required: only(all, 0), reason: only(all, 1), rules: only(all, 2), rule: only(all, 3)}, nil
 }
 
 // only returns the single element of the i-th list of the query's result, or nil.
@@ -232,7 +233,11 @@ func (p *policy) decide(out outcome) incident.Decision {
 	}
 	d.ApprovalRequired = required
 	d.Rules = ruleNames(out.rules)
-	d.Reason = reasonText(out.reason)
+	d.Rule = textOf(out.rule, maxRuleBytes)
+	if d.Rule == "" && len(d.Rules) == 1 {
+		d.Rule = d.Rules[0]
+	}
+	d.Reason = textOf(out.reason, maxReasonBytes)
 	if d.Reason == "" {
 		d.Reason = "The approval policy gives no reason"
 	}
@@ -270,7 +275,8 @@ func boolean(t *ast.Term) (value bool, problem string) {
 	return bool(b), ""
 }
 
-func reasonText(t *ast.Term) string {
+// textOf returns a text, at most limit bytes of it, and "" for what is none.
+func textOf(t *ast.Term, limit int) string {
 	if t == nil {
 		return ""
 	}
@@ -278,7 +284,7 @@ func reasonText(t *ast.Term) string {
 	if !ok {
 		return ""
 	}
-	return clip(strings.TrimSpace(string(s)), maxReasonBytes)
+	return clip(strings.TrimSpace(string(s)), limit)
 }
 
 // ruleNames reads a set or a list of texts, and leaves out what is not text.

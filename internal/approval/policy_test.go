@@ -3,7 +3,11 @@ package approval
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -241,15 +245,42 @@ func TestDegradedDecisions(t *testing.T) {
 	}
 }
 
+// TestSchemasAreNotFetched: a schema may refer to another by its URL.
+func TestSchemasAreNotFetched(t *testing.T) {
+	asked := make(chan string, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case asked <- r.URL.Path:
+		default:
+		}
+		_, _ = io.WriteString(w, "{}")
+	}))
+	defer server.Close()
+	for _, call := range []string{"json.match_schema({}, schema)", "json.verify_schema(schema)"} {
+		text := sound + fmt.Sprintf("schema := {\"$ref\": \"%s/schema.json\"}\nreason := sprintf(\"%%v\", [%s])\n", server.URL, call)
+		if e, err := Load(write(t, text), Options{}); err == nil { // else it is refused, which is as good
+			_ = second(e.Evaluate(context.Background(), knownInput()))
+		}
+		select {
+		case path := <-asked:
+			t.Errorf("%s fetched %s", call, path)
+		default:
+		}
+	}
+}
+
 func TestExplanationsAreBounded(t *testing.T) {
 	tests := []struct {
 		name, rules, reason string
 		matched             int
+		rule                string // the deciding one
 	}{
-		{"none", "", "The approval policy gives no reason", 0},
-		{"wrong types", "reason := 5\nmatched_rules := true\n", "The approval policy gives no reason", 0},
-		{"list", "reason := \" why \"\nmatched_rules := [\"b\", \"a\", 5, \"a\", \"\"]\n", "why", 2},
-		{"too much", "reason := concat(\"é\", [\"x\" | some _ in numbers.range(1, 5000)])\nmatched_rules := {sprintf(\"%d\", [n]) | some n in numbers.range(1, 500)}\n", "", maxRules},
+		{"none", "", "The approval policy gives no reason", 0, ""},
+		{"wrong types", "reason := 5\nmatched_rules := true\nrule := [\"a\"]\n", "The approval policy gives no reason", 0, ""},
+		{"list", "reason := \" why \"\nmatched_rules := [\"b\", \"a\", 5, \"a\", \"\"]\n", "why", 2, ""},
+		{"one rule", "matched_rules := {\"a\"}\n", "The approval policy gives no reason", 1, "a"},
+		{"deciding rule", "matched_rules := {\"a\", \"b\"}\nrule := \"b\"\n", "The approval policy gives no reason", 2, "b"},
+		{"too much", "reason := concat(\"é\", [\"x\" | some _ in numbers.range(1, 5000)])\nmatched_rules := {sprintf(\"%d\", [n]) | some n in numbers.range(1, 500)}\nrule := concat(\"\", [\"x\" | some _ in numbers.range(1, 127)])\n", "", maxRules, strings.Repeat("x", 127)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -265,6 +296,9 @@ func TestExplanationsAreBounded(t *testing.T) {
 			}
 			if len(got.Rules) != tt.matched {
 				t.Errorf("rules = %q, want %d", got.Rules, tt.matched)
+			}
+			if got.Rule != tt.rule {
+				t.Errorf("rule = %q, want %q", got.Rule, tt.rule)
 			}
 		})
 	}

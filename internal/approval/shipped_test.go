@@ -1,6 +1,7 @@
 package approval
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -9,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"pgregory.net/rapid"
 
@@ -60,6 +61,7 @@ func TestShippedPolicyRows(t *testing.T) {
 		auto    bool
 		reason  string
 		rules   []string
+		rule    string // the one that decides; the only one when empty
 	}{
 		{
 			name: "repeated recovery in production, all else wrong too", changes: []change{production, recovery(3), unvalidated, failed, warned, stateful},
@@ -68,6 +70,7 @@ func TestShippedPolicyRows(t *testing.T) {
 				"environment_not_automatic", "failed_detections", "production", "production_stateful", "production_warnings",
 				"repeated_recovery", "unvalidated_target",
 			},
+			rule: "repeated_recovery",
 		},
 		{
 			name: "repeated recovery in staging", changes: []change{recovery(3)},
@@ -86,41 +89,49 @@ func TestShippedPolicyRows(t *testing.T) {
 				"environment_not_automatic", "failed_detections", "production", "production_stateful", "production_warnings",
 				"unvalidated_target",
 			},
+			rule: "unvalidated_target",
 		},
 		{
 			name: "production, failed detections", changes: []change{production, failed, warned, stateful},
 			reason: "Production environment with failed detections requires a person's approval",
 			rules:  []string{"environment_not_automatic", "failed_detections", "production", "production_stateful", "production_warnings"},
+			rule:   "failed_detections",
 		},
 		{
 			name: "production, warnings", changes: []change{production, warned, stateful},
 			reason: "Production environment with warnings requires a person's approval",
 			rules:  []string{"environment_not_automatic", "production", "production_stateful", "production_warnings"},
+			rule:   "production_warnings",
 		},
 		{
 			name: "production, stateful", changes: []change{production, stateful},
 			reason: "Production environment with a stateful workload requires a person's approval",
 			rules:  []string{"environment_not_automatic", "production", "production_stateful"},
+			rule:   "production_stateful",
 		},
 		{
 			name: "production, nothing else", changes: []change{production},
 			reason: "Production environment requires a person's approval",
 			rules:  []string{"environment_not_automatic", "production"},
+			rule:   "production",
 		},
 		{
 			name: "production, second recovery", changes: []change{production, recovery(2)},
 			reason: "Production environment requires a person's approval",
 			rules:  []string{"environment_not_automatic", "production"},
+			rule:   "production",
 		},
 		{
 			name: "Production in capitals", changes: []change{environment("Production")},
 			reason: "Production environment requires a person's approval",
 			rules:  []string{"environment_not_automatic", "production"},
+			rule:   "production",
 		},
 		{
 			name: "prod", changes: []change{environment("prod"), warned},
 			reason: "Production environment with warnings requires a person's approval",
 			rules:  []string{"environment_not_automatic", "production", "production_warnings"},
+			rule:   "production_warnings",
 		},
 		{
 			name: "unknown environment", changes: []change{environment("unknown")},
@@ -191,6 +202,7 @@ func TestShippedPolicyRows(t *testing.T) {
 			name: "several concerns outside production", changes: []change{confidence(0.5), unvalidated, failed},
 			reason: "Confidence 0.5 is not between 0.8 and 1, so a person must approve",
 			rules:  []string{"failed_detections", "low_confidence", "unvalidated_target"},
+			rule:   "low_confidence",
 		},
 		{name: "staging", auto: true, reason: automatic, rules: []string{"automatic"}},
 		{name: "confidence at the threshold", changes: []change{confidence(0.8)}, auto: true, reason: automatic, rules: []string{"automatic"}},
@@ -216,6 +228,7 @@ func TestShippedPolicyRows(t *testing.T) {
 			auto    bool
 			reason  string
 			rules   []string
+			rule    string
 		}{
 			name: "environment " + name, changes: []change{environment(name)}, auto: true,
 			reason: strings.Replace(automatic, "staging", strings.ToLower(name), 1), rules: []string{"automatic"},
@@ -233,10 +246,10 @@ func TestShippedPolicyRows(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := incident.Decision{
-				ApprovalRequired: !tt.auto, Reason: tt.reason, Rules: tt.rules,
+				ApprovalRequired: !tt.auto, Reason: tt.reason, Rules: tt.rules, Rule: cmp.Or(tt.rule, tt.rules[0]),
 				PolicyName: "aianalysis.approval", PolicyHash: e.Hash(),
 			}
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("decision (-want +got):\n%s\ninput: %+v", diff, in)
 			}
 		})
@@ -432,7 +445,7 @@ func TestInputDocumentHasAllKeys(t *testing.T) {
 				got = append(got, string(key.Value.(ast.String)))
 			}
 			slices.Sort(got)
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("keys (-want +got):\n%s", diff)
 			}
 		})

@@ -45,6 +45,7 @@ type slot struct {
 type verdict struct {
 	decision incident.Decision
 	err      error
+	stale    error // why the policy that decided is not that of the file; nil when it is
 	took     time.Duration
 }
 

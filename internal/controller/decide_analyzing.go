@@ -17,7 +17,7 @@ func (s Settings) analyzing(f facts) step {
 	workflow := next.SelectedWorkflow
 	switch {
 	case workflow == nil:
-		finish(next, f, v1alpha1.PhaseFailed, v1alpha1.ReasonNoWorkflowSelected, "",
+		finish(next, f, v1alpha1.PhaseFailed, v1alpha1.ReasonNoWorkflowSelected, v1alpha1.SubReasonInvestigationInconclusive,
 			"The investigation named no workflow, and is not sure enough that nothing is wrong.")
 		conclude(next, f, unresolved)
 		return step{status: next}
@@ -40,13 +40,14 @@ func (s Settings) analyzing(f facts) step {
 	next.Policy = &v1alpha1.Policy{
 		Name:  text(d.PolicyName, maxName),
 		Hash:  text(d.PolicyHash, maxHash),
+		Rule:  text(d.Rule, maxName),
 		Rules: texts(d.Rules, maxLines, maxName),
 	}
-	approval := v1alpha1.ReasonAutoApproved
+	approval, sub := v1alpha1.ReasonAutoApproved, v1alpha1.SubReasonAutoApproved
 	message := fmt.Sprintf("Workflow %s, confidence %.2f, may run without approval: %s", workflow.WorkflowID, workflow.Confidence, d.Reason)
 	if d.ApprovalRequired {
 		next.ApprovalContext = approvalContext(next, d)
-		approval = v1alpha1.ReasonPolicyRequiresApproval
+		approval, sub = v1alpha1.ReasonPolicyRequiresApproval, v1alpha1.SubReasonApprovalRequired
 		switch {
 		case d.Degraded:
 			approval = v1alpha1.ReasonPolicyDegraded
@@ -55,13 +56,17 @@ func (s Settings) analyzing(f facts) step {
 		}
 		message = fmt.Sprintf("Workflow %s, confidence %.2f, waits for approval: %s", workflow.WorkflowID, workflow.Confidence, d.Reason)
 	}
-	finish(next, f, v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", message)
+	finish(next, f, v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, sub, message)
 	conclude(next, f, conclusion{
 		investigation: v1alpha1.ReasonInvestigationSucceeded,
 		analysis:      v1alpha1.ReasonAnalysisSucceeded,
 		workflow:      v1alpha1.ReasonWorkflowSelected,
 		approval:      approval,
 	})
+	if stale := f.verdict.stale; stale != nil {
+		setCondition(next, f, v1alpha1.ConditionPolicyStale, true, v1alpha1.ReasonPolicyRefused,
+			fmt.Sprintf("An earlier policy decided, because the policy file was refused: %v.", stale))
+	}
 	fit(next)
 	return step{status: next}
 }

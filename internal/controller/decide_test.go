@@ -185,15 +185,17 @@ func checkFinal(t tb, f facts, s *v1alpha1.AIAnalysisStatus) {
 	if !s.Phase.Terminal() {
 		return
 	}
-	if s.Reason == "" || s.Message == "" || s.CompletedAt == nil || s.ObservedGeneration != f.analysis.Generation || s.NextAttemptAt != nil {
-		t.Errorf("a final status lacks something: reason %q, message %q, completedAt %v, observedGeneration %d, nextAttemptAt %v",
-			s.Reason, s.Message, s.CompletedAt, s.ObservedGeneration, s.NextAttemptAt)
+	if s.Reason == "" || s.SubReason == "" || s.Message == "" || s.CompletedAt == nil || s.ObservedGeneration != f.analysis.Generation || s.NextAttemptAt != nil {
+		t.Errorf("a final status lacks something: reason %q, subReason %q, message %q, completedAt %v, observedGeneration %d, nextAttemptAt %v",
+			s.Reason, s.SubReason, s.Message, s.CompletedAt, s.ObservedGeneration, s.NextAttemptAt)
 	}
 	if s.StartedAt != nil && f.now.After(s.StartedAt.Time) && s.TotalAnalysisTime < 1 {
 		t.Errorf("totalAnalysisTime is %d after %v", s.TotalAnalysisTime, f.now.Sub(s.StartedAt.Time))
 	}
-	if len(s.Conditions) != 4 {
-		t.Errorf("a final status has %d conditions, want 4", len(s.Conditions))
+	for i, reason := range endingOf(s).conditions {
+		if reason == "" {
+			t.Errorf("a final status lacks condition %d of four: %+v", i, s.Conditions)
+		}
 	}
 	for _, c := range s.Conditions {
 		if c.Reason == "" || c.Message == "" || c.ObservedGeneration != f.analysis.Generation || c.LastTransitionTime.IsZero() {
@@ -358,7 +360,7 @@ func TestVerdict(t *testing.T) {
 		want     ending
 		context  *v1alpha1.ApprovalContext
 	}{
-		"no workflow": {want: ending{v1alpha1.PhaseFailed, v1alpha1.ReasonNoWorkflowSelected, "", noWorkflow}},
+		"no workflow": {want: ending{v1alpha1.PhaseFailed, v1alpha1.ReasonNoWorkflowSelected, v1alpha1.SubReasonInvestigationInconclusive, noWorkflow}},
 		"no answer": {workflow: workflow, verdict: &verdict{err: errors.New("broken")}, want: ending{
 			v1alpha1.PhaseFailed, v1alpha1.ReasonRegoEvaluationError,
 			v1alpha1.SubReasonPolicyEvaluationFailed,
@@ -366,12 +368,12 @@ func TestVerdict(t *testing.T) {
 		}},
 		"approved": {
 			workflow: workflow, verdict: &verdict{decision: incident.Decision{Reason: "staging", PolicyHash: "ab"}},
-			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("AutoApproved")},
+			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, v1alpha1.SubReasonAutoApproved, decided("AutoApproved")},
 		},
 		"a person must approve": {
 			workflow: workflow,
 			verdict:  &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: "production", Rules: []string{"production"}, PolicyName: "aianalysis.approval", PolicyHash: "ab"}},
-			want:     ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+PolicyRequiresApproval")},
+			want:     ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, v1alpha1.SubReasonApprovalRequired, decided("+PolicyRequiresApproval")},
 			context: &v1alpha1.ApprovalContext{
 				Reason: "production", WhyApprovalRequired: "production", ConfidenceScore: 0.79, ConfidenceLevel: v1alpha1.ConfidenceMedium,
 				InvestigationSummary: "out of memory", EvidenceCollected: []string{"traffic", "killed"},
@@ -383,7 +385,7 @@ func TestVerdict(t *testing.T) {
 		"only the confidence": {
 			workflow: workflow,
 			verdict:  &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: "unsure", Rules: []string{"low_confidence"}}},
-			want:     ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+LowConfidence")},
+			want:     ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, v1alpha1.SubReasonApprovalRequired, decided("+LowConfidence")},
 			context: &v1alpha1.ApprovalContext{
 				Reason: "unsure", WhyApprovalRequired: "unsure", ConfidenceScore: 0.79, ConfidenceLevel: v1alpha1.ConfidenceMedium,
 				InvestigationSummary: "out of memory", EvidenceCollected: []string{"traffic", "killed"},
@@ -394,7 +396,7 @@ func TestVerdict(t *testing.T) {
 		},
 		"degraded": {
 			workflow: workflow, verdict: &verdict{decision: incident.Decision{ApprovalRequired: true, Degraded: true, Reason: "undefined"}},
-			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, "", decided("+PolicyDegraded")},
+			want: ending{v1alpha1.PhaseCompleted, v1alpha1.ReasonAnalysisCompleted, v1alpha1.SubReasonApprovalRequired, decided("+PolicyDegraded")},
 			context: &v1alpha1.ApprovalContext{
 				Reason: "undefined", WhyApprovalRequired: "undefined", ConfidenceScore: 0.79, ConfidenceLevel: v1alpha1.ConfidenceMedium,
 				InvestigationSummary: "out of memory", EvidenceCollected: []string{"traffic", "killed"},

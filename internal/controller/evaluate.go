@@ -12,7 +12,8 @@ import (
 // Evaluator decides whether a workflow needs a person's approval. *approval.Evaluator is one.
 type Evaluator interface {
 	Evaluate(ctx context.Context, in approval.Input) (incident.Decision, error)
-	Hash() string
+	// Status tells which policy is in force, and why that is not the one in the file.
+	Status() approval.Status
 }
 
 // evaluate asks the policy. A policy that does not answer in time gave no answer: a person must
@@ -23,7 +24,8 @@ func (r *Reconciler) evaluate(ctx context.Context, a *v1alpha1.AIAnalysis) (*ver
 	defer cancel()
 	begin := r.clock()
 	d, err := r.evaluator.Evaluate(bounded, policyInput(a))
-	v := &verdict{decision: d, err: err, took: r.clock().Sub(begin)}
+	policy := r.evaluator.Status()
+	v := &verdict{decision: d, err: err, stale: policy.Err, took: r.clock().Sub(begin)}
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -35,7 +37,7 @@ func (r *Reconciler) evaluate(ctx context.Context, a *v1alpha1.AIAnalysis) (*ver
 			Degraded:         true,
 			Reason:           fmt.Sprintf("The approval policy did not answer within %s, so a person must approve.", limit),
 			PolicyName:       approval.PolicyName,
-			PolicyHash:       r.evaluator.Hash(),
+			PolicyHash:       policy.Hash,
 		}
 	}
 	return v, nil

@@ -114,7 +114,7 @@ type policyThat func(ctx context.Context) (incident.Decision, error)
 func (p policyThat) Evaluate(ctx context.Context, _ approval.Input) (incident.Decision, error) {
 	return p(ctx)
 }
-func (policyThat) Hash() string { return "ab" }
+func (policyThat) Status() approval.Status { return approval.Status{Hash: "ab"} }
 
 func TestEvaluate(t *testing.T) {
 	broken := errors.New("broken")

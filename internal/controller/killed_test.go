@@ -146,9 +146,9 @@ func (j *joining) answer(ctx context.Context, key string) (incident.Investigatio
 type manual struct{}
 
 func (manual) Evaluate(context.Context, approval.Input) (incident.Decision, error) {
-	return incident.Decision{ApprovalRequired: true, Reason: "always", PolicyHash: manual{}.Hash()}, nil
+	return incident.Decision{ApprovalRequired: true, Reason: "always", PolicyHash: manual{}.Status().Hash}, nil
 }
-func (manual) Hash() string { return "ab" }
+func (manual) Status() approval.Status { return approval.Status{Hash: "ab"} }
 
 func testScheme(t *testing.T) *runtime.Scheme {
 	t.Helper()

@@ -290,6 +290,9 @@ func (m *metrics) decided(v *verdict, environment string) {
 // failureLabel is the label sub_reason of a failure. Where the contract's label differs from the
 // sub-reason of the status, the label stays as it was.
 func failureLabel(next *v1alpha1.AIAnalysisStatus) string {
+	if next.Reason == v1alpha1.ReasonNoWorkflowSelected {
+		return "InvestigationFailed"
+	}
 	switch next.SubReason {
 	case v1alpha1.SubReasonPermanentError:
 		return "Permanent"
@@ -300,9 +303,6 @@ func failureLabel(next *v1alpha1.AIAnalysisStatus) string {
 	case v1alpha1.SubReasonConfigurationError:
 		return "Configuration"
 	case "":
-		if next.Reason == v1alpha1.ReasonNoWorkflowSelected {
-			return "InvestigationFailed"
-		}
 		return "Unknown"
 	}
 	return string(next.SubReason)

@@ -93,6 +93,7 @@ type Decision struct {
 	ApprovalRequired bool
 	Reason           string
 	Rules            []string // the policy rules that matched
+	Rule             string   // the one of them that gave the reason; empty when the policy does not tell
 	PolicyName       string
 	PolicyHash       string // lower-case hex SHA-256 of the policy's text
 	// Degraded is set when the policy could not be evaluated and the safe answer was given instead.
