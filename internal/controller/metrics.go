@@ -148,13 +148,34 @@ func (m *metrics) initialise() {
 			m.recovered.WithLabelValues(strconv.FormatBool(understood), strconv.FormatBool(changed))
 		}
 	}
+	m.duration.WithLabelValues(overall)
 	for _, phase := range []v1alpha1.Phase{v1alpha1.PhasePending, v1alpha1.PhaseInvestigating, v1alpha1.PhaseAnalyzing} {
+		m.duration.WithLabelValues(string(phase))
 		for _, result := range []string{resultSuccess, resultError} {
 			m.reconciliations.WithLabelValues(string(phase), result)
 		}
 	}
 	for _, phase := range []v1alpha1.Phase{v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed} {
 		m.completed.WithLabelValues(string(phase))
+		m.total.WithLabelValues(string(phase))
+	}
+	for environment := range m.environments.values {
+		m.approvals.WithLabelValues("requires_approval", environment)
+		m.approvals.WithLabelValues("auto_approved", environment)
+	}
+	for signal := range m.signals.values {
+		m.confidence.WithLabelValues(signal)
+	}
+	for _, valid := range []bool{true, false} {
+		m.validations.WithLabelValues(labelOther, strconv.FormatBool(valid))
+	}
+	for _, endpoint := range []string{"incident", "recovery"} {
+		m.callDuration.WithLabelValues(endpoint, resultSuccess)
+	}
+	for _, kind := range []string{"status", "finalizer"} {
+		for _, result := range []string{resultSuccess, resultError, "conflict"} {
+			m.writes.WithLabelValues(kind, result)
+		}
 	}
 	for _, outcome := range []string{"approved", "requires_approval", "error"} {
 		m.evaluations.WithLabelValues(outcome, "false")
@@ -308,8 +329,13 @@ func failureLabel(next *v1alpha1.AIAnalysisStatus) string {
 	return string(next.SubReason)
 }
 
-// maxLabelValues bounds the values of one label that come from outside.
-const maxLabelValues = 64
+const (
+	// maxLabelValues bounds the values of one label that come from outside.
+	maxLabelValues = 64
+
+	// labelOther stands for all values beyond the bound.
+	labelOther = "other"
+)
 
 // labelSet bounds the values of a label: those known from the start, then the first new ones up to
 // maxLabelValues in all; any further one is "other", and an empty one "none".
@@ -334,7 +360,7 @@ func (s *labelSet) value(v string) string {
 	defer s.mu.Unlock()
 	if !s.values[v] {
 		if len(s.values) >= maxLabelValues || len(v) > 128 || printable(v) != v {
-			return "other"
+			return labelOther
 		}
 		s.values[v] = true
 	}

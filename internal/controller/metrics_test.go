@@ -59,6 +59,16 @@ func TestMetricsAreThereFromTheStart(t *testing.T) {
 		"aianalysis_reconciler_reconciliations_total{phase=Pending,result=success}",
 		"aianalysis_rego_evaluations_total{degraded=false,outcome=approved}",
 		"aianalysis_quality_detected_labels_failures_total{field_name=serviceMesh}",
+		"aianalysis_reconciler_duration_seconds{phase=overall}",
+		"aianalysis_reconciler_duration_seconds{phase=Pending}",
+		"aianalysis_reconciler_duration_seconds{phase=Investigating}",
+		"aianalysis_reconciler_duration_seconds{phase=Analyzing}",
+		"aianalysis_approval_decisions_total{decision=requires_approval,environment=production}",
+		"aianalysis_approval_decisions_total{decision=auto_approved,environment=staging}",
+		"aianalysis_confidence_score_distribution{signal_type=OOMKilled}",
+		"aianalysis_audit_validation_attempts_total{is_valid=false,workflow_id=other}",
+		"aianalysis_holmesgpt_call_duration_seconds{endpoint=recovery,outcome=success}",
+		"aianalysis_api_writes_total{kind=status,result=conflict}",
 		"kubernaut_aianalysis_human_review_required_total{reason=LowConfidence}",
 	} {
 		if value, ok := got[name]; !ok || value != 0 {
