@@ -1,6 +1,7 @@
 package hapi
 
 import (
+	"slices"
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/hapi/wire"
@@ -49,14 +50,15 @@ func recoveryOf(r *wire.RecoveryRequest) incident.Incident {
 	}
 	enrich(&in, r.EnrichmentResults, r.OwnerChain)
 	in.Recovery = &incident.Recovery{Attempt: value(r.RecoveryAttemptNumber)}
-	previous := r.PreviousExecutions
-	if len(previous) == 0 {
-		previous = []*wire.PreviousExecution{r.PreviousExecution}
-	}
-	for _, p := range previous {
+	for _, p := range r.PreviousExecutions {
 		if p != nil {
 			in.Recovery.Previous = append(in.Recovery.Previous, executionOf(p))
 		}
+	}
+	if last := r.PreviousExecution; last != nil && !slices.ContainsFunc(in.Recovery.Previous, func(e incident.Execution) bool {
+		return e.Ref == last.WorkflowExecutionRef
+	}) {
+		in.Recovery.Previous = append(in.Recovery.Previous, executionOf(last))
 	}
 	return in
 }

@@ -187,6 +187,38 @@ func TestRecoveryDefaults(t *testing.T) {
 	}, f.asked[0])
 }
 
+// An execution counts wherever it is told, and once.
+func TestPreviousExecutions(t *testing.T) {
+	execution := func(ref string) string {
+		return `{"workflow_execution_ref":"` + ref + `","original_rca":{"summary":"s","signal_type":"OOMKilled","severity":"high"},
+			"selected_workflow":{"workflow_id":"w","version":"1","container_image":"i","rationale":"r"},
+			"failure":{"failed_step_index":0,"failed_step_name":"n","reason":"Error","message":"m","failed_at":"2026-01-02T03:04:05Z","execution_time":"1s"}}`
+	}
+	f := &fake{}
+	s := serve(t, hapi.Options{Investigator: f})
+	for _, tt := range []struct {
+		name, body string
+		want       []string
+	}{
+		{"the last alone", `"previous_execution":` + execution("we-1"), []string{"we-1"}},
+		{"all", `"previous_executions":[` + execution("we-1") + `,` + execution("we-2") + `]`, []string{"we-1", "we-2"}},
+		{"all, and the last again", `"previous_executions":[` + execution("we-1") + `,` + execution("we-2") + `],"previous_execution":` + execution("we-2"), []string{"we-1", "we-2"}},
+		{"the last apart from the others", `"previous_executions":[` + execution("we-1") + `],"previous_execution":` + execution("we-2"), []string{"we-1", "we-2"}},
+		{"nulls", `"previous_executions":null,"previous_execution":null`, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if resp, text := send(t, "POST", s.url+hapi.PathRecovery, `{"incident_id":"a","remediation_id":"r",`+tt.body+`}`); resp.StatusCode != 200 {
+				t.Fatalf("status %d: %s", resp.StatusCode, text)
+			}
+			var refs []string
+			for _, e := range f.asked[len(f.asked)-1].Recovery.Previous {
+				refs = append(refs, e.Ref)
+			}
+			diff(t, "executions", tt.want, refs)
+		})
+	}
+}
+
 func TestErrorsOfInvestigations(t *testing.T) {
 	limited := incident.Errorf(incident.KindRateLimited, "search", "slow down")
 	limited.RetryAfter = 1500 * time.Millisecond
