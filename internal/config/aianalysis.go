@@ -3,6 +3,8 @@ package config
 import (
 	"flag"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -128,7 +130,10 @@ func BindAIAnalysis(fs *flag.FlagSet) *Flags[AIAnalysis] {
 func (c AIAnalysis) Validate() error { return validate(&c) }
 
 func (c *AIAnalysis) definition() definition {
-	const noAPI = "the controller serves no API of its own, only metrics and probes"
+	const (
+		noAPI = "the controller serves no API of its own, only metrics and probes"
+		noZap = "logging.level and logging.format say all that can be said about the log"
+	)
 	return definition{
 		defaultPath: "/etc/aianalysis/config/config.yaml",
 		pathEnv:     []string{"CONFIG_PATH"},
@@ -143,8 +148,27 @@ func (c *AIAnalysis) definition() definition {
 			{key: "holmesgpt.timeout", flag: "holmesgpt-api-timeout", usage: "`duration` of one call to HolmesGPT API"},
 			{key: "rego.policy_path", env: "REGO_POLICY_PATH", flag: "rego-policy-path", usage: "approval policy `file`"},
 			{key: "datastorage.url", env: "DATASTORAGE_URL", flag: "datastorage-url", usage: "`URL` of Data Storage"},
+			{key: "logging.level", flag: "zap-log-level", usage: "`level` of the log", text: zapLevel},
+			{key: "logging.format", flag: "zap-encoder", usage: "`format` of the log, json or console"},
+		},
+		ignoredFlags: []ignoredFlag{
+			{flag: "zap-devel", boolean: true, why: noZap},
+			{flag: "zap-stacktrace-level", why: noZap},
+			{flag: "zap-time-encoding", why: noZap},
 		},
 	}
+}
+
+// zapLevel turns a level as zap's flag has it, a name or how far below info to go, into ours.
+func zapLevel(text string) string {
+	if n, err := strconv.Atoi(text); err == nil && n > 0 {
+		return "debug"
+	}
+	switch strings.ToLower(text) {
+	case "dpanic", "panic", "fatal":
+		return "error"
+	}
+	return text
 }
 
 func (c *AIAnalysis) finish(*report, func(string) string) { c.Logging.normalize() }

@@ -336,3 +336,44 @@ func TestContractFlags(t *testing.T) {
 		t.Error("-print-config was not noted")
 	}
 }
+
+// TestZapFlags: manifests that were written for a controller with zap's flags still start this one.
+func TestZapFlags(t *testing.T) {
+	const noEffect = "accepted, and has no effect: logging.level and logging.format say all that can be said about the log"
+	tests := []struct {
+		name          string
+		args          []string
+		level, format string
+		warnings      []string
+		wrong         bool
+	}{
+		{name: "named level", args: []string{"--zap-log-level=debug"}, level: "debug", format: "json"},
+		{name: "level in capitals", args: []string{"--zap-log-level", "ERROR"}, level: "error", format: "json"},
+		{name: "numbered level", args: []string{"--zap-log-level=3"}, level: "debug", format: "json"},
+		{name: "level above ours", args: []string{"--zap-log-level=panic"}, level: "error", format: "json"},
+		{name: "no level", args: []string{"--zap-log-level=loud"}, wrong: true},
+		{name: "console", args: []string{"--zap-encoder=console"}, level: "info", format: "text"},
+		{
+			name: "without effect", args: []string{"--zap-devel", "--zap-stacktrace-level=error", "--zap-time-encoding=iso8601"},
+			level: "info", format: "json",
+			warnings: []string{"flag -zap-devel: " + noEffect, "flag -zap-stacktrace-level: " + noEffect, "flag -zap-time-encoding: " + noEffect},
+		},
+		{name: "switched off", args: []string{"--zap-devel=false"}, level: "info", format: "json", warnings: []string{"flag -zap-devel: " + noEffect}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			fs := flag.NewFlagSet("aianalysis", flag.ContinueOnError)
+			flags := BindAIAnalysis(fs)
+			if err := fs.Parse(tt.args); err != nil {
+				t.Fatal(err)
+			}
+			got, err := flags.Load(environ())
+			if (err != nil) != tt.wrong {
+				t.Fatalf("error %v, want one: %v", err, tt.wrong)
+			}
+			if got.Logging != (Logging{Level: tt.level, Format: tt.format}) || !slices.Equal(got.Warnings, tt.warnings) {
+				t.Errorf("logging %+v, warnings %q; want %s, %s, %q", got.Logging, got.Warnings, tt.level, tt.format, tt.warnings)
+			}
+		})
+	}
+}

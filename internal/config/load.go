@@ -45,6 +45,8 @@ type definition struct {
 	aliases     map[string]string
 	ignored     map[string]string
 	overrides   []override
+	// ignoredFlags are accepted and have no effect.
+	ignoredFlags []ignoredFlag
 }
 
 // override is an environment variable, a flag, or both, that set one key.
@@ -53,9 +55,16 @@ type override struct {
 	env   string
 	flag  string
 	usage string
-	// text turns the variable's text into that of the key, or into "" when it says nothing about
-	// it; nil means as it is.
+	// text turns the text of the variable or the flag into that of the key, or into "" when it says
+	// nothing about it; nil means as it is.
 	text func(string) string
+}
+
+// ignoredFlag is a flag without effect. boolean says that it may come without a value.
+type ignoredFlag struct {
+	flag    string
+	boolean bool
+	why     string
 }
 
 // pointer is a pointer to a configuration.
@@ -76,6 +85,7 @@ type Flags[C any] struct {
 	load  func(*Flags[C], func(string) string) (C, error)
 }
 
+// givenFlag is a flag as it was given. One without effect has no key, and the reason as its value.
 type givenFlag struct {
 	flag, key, value string
 }
@@ -102,6 +112,9 @@ func bind[C any, P pointer[C]](fs *flag.FlagSet, defaults func() C) *Flags[C] {
 		}
 		field := fieldAt(root, o.key)
 		set := func(text string) error {
+			if o.text != nil {
+				text = o.text(text)
+			}
 			if problem := setText(reflect.New(field.Type()).Elem(), text); problem != "" {
 				return errors.New(problem)
 			}
@@ -112,6 +125,17 @@ func bind[C any, P pointer[C]](fs *flag.FlagSet, defaults func() C) *Flags[C] {
 			fs.BoolFunc(o.flag, o.usage, set)
 		} else {
 			fs.Func(o.flag, o.usage+"; overrides "+o.key, set)
+		}
+	}
+	for _, i := range def.ignoredFlags {
+		note := func(string) error {
+			flags.given = append(flags.given, givenFlag{flag: i.flag, value: i.why})
+			return nil
+		}
+		if i.boolean {
+			fs.BoolFunc(i.flag, "accepted, and has no effect", note)
+		} else {
+			fs.Func(i.flag, "accepted, and has no effect", note)
 		}
 	}
 	return flags
@@ -142,6 +166,10 @@ func parse[C any, P pointer[C]](path string, body []byte, env func(string) strin
 	}
 	d.environment(def.overrides, env)
 	for _, g := range given {
+		if g.key == "" {
+			d.warnings = append(d.warnings, "flag -"+g.flag+": accepted, and has no effect: "+g.value)
+			continue
+		}
 		d.set(g.key, g.value, "flag -"+g.flag)
 	}
 	p.finish(d.report, env)
