@@ -3,6 +3,7 @@ package aianalysis
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -16,6 +17,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/wait"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -266,7 +268,7 @@ func newSystem(t *testing.T) *system {
 	restConfig := controlplanetest.Config(t)
 	controlplanetest.InstallCRDs(t, restConfig, crdFile)
 	scheme := runtime.NewScheme()
-	if err := v1alpha1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), clientgoscheme.AddToScheme(scheme)); err != nil {
 		t.Fatal(err)
 	}
 	c, err := client.NewWithWatch(restConfig, client.Options{Scheme: scheme})
@@ -298,11 +300,15 @@ type instance struct {
 // run starts a controller and stops it at the end of the test.
 func (s *system) run(cfg config.AIAnalysis) *instance {
 	s.t.Helper()
+	return s.runWith(cfg, Options{Rest: s.rest, Logger: cfg.Logging.Logger(testWriter{s.t})})
+}
+
+func (s *system) runWith(cfg config.AIAnalysis, o Options) *instance {
+	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan Addresses, 1), make(chan error, 1)
-	go func() {
-		ended <- Run(ctx, cfg, Options{Rest: s.rest, Logger: cfg.Logging.Logger(testWriter{s.t}), Ready: func(a Addresses) { ready <- a }})
-	}()
+	o.Ready = func(a Addresses) { ready <- a }
+	go func() { ended <- Run(ctx, cfg, o) }()
 	i := &instance{}
 	var once sync.Once
 	i.stop = func() (err error) {

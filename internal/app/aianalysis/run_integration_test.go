@@ -19,8 +19,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -92,18 +90,10 @@ func TestFullCycle(t *testing.T) {
 // kubernetesEvents waits for the events about a resource.
 func (s *system) kubernetesEvents(a *v1alpha1.AIAnalysis, want ...string) {
 	s.t.Helper()
-	scheme := runtime.NewScheme()
-	if err := clientgoscheme.AddToScheme(scheme); err != nil {
-		s.t.Fatal(err)
-	}
-	c, err := client.New(s.rest, client.Options{Scheme: scheme})
-	if err != nil {
-		s.t.Fatal(err)
-	}
 	got := map[string]int{}
 	s.poll(func() bool {
 		var list corev1.EventList
-		if err := c.List(s.t.Context(), &list, client.InNamespace(a.Namespace)); err != nil {
+		if err := s.cluster.List(s.t.Context(), &list, client.InNamespace(a.Namespace)); err != nil {
 			s.t.Fatal(err)
 		}
 		got = map[string]int{}
