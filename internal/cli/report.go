@@ -89,13 +89,13 @@ func (r *report) cause(s *v1alpha1.AIAnalysisStatus) {
 		}
 	case s.Reason == v1alpha1.ReasonWorkflowNotNeeded:
 		r.field("Cause", r.look.bold("nothing is wrong"))
-		r.field("", clean(s.Message))
+		r.lines("", s.Message)
 	default:
 		if rca != nil && rca.Summary != "" {
 			r.field("Cause", clean(rca.Summary))
 		}
 		if s.Message != "" {
-			r.field("Message", clean(s.Message))
+			r.lines("Message", s.Message)
 		}
 	}
 }
@@ -252,6 +252,16 @@ func chainText(l look, c incident.ChainReport) string {
 func (r *report) field(name, text string) {
 	for i, line := range wrap(text, r.room(0)) {
 		r.line(when(i == 0, name), line)
+	}
+}
+
+// lines writes a text of several lines under a label, each wrapped by itself.
+func (r *report) lines(name, text string) {
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" {
+			r.field(name, clean(line))
+			name = ""
+		}
 	}
 }
 

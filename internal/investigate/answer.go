@@ -136,7 +136,7 @@ func analysis(inv incident.Investigation, r diagnose.Result) string {
 	}
 	if r.Verdict != diagnose.VerdictCause {
 		for _, check := range r.Checks {
-			line("Checked: %s: %s. %s", check.Name, check.Outcome, check.Detail)
+			line("%s", strings.TrimSpace(fmt.Sprintf("Checked: %s: %s. %s", check.Name, check.Outcome, check.Detail)))
 		}
 	}
 	for _, note := range r.Noise {
