@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -78,16 +80,11 @@ func chosen(names []string) ([]stage.Scenario, error) {
 func (c *command) runDemo(ctx context.Context, scenarios []stage.Scenario, dataDir string, keep bool, format output) error {
 	p := newProgress(c.Err, c.err, format == "json", c.clock)
 	defer p.close()
-	dir, err := c.dataDir(dataDir)
+	dir, remove, err := demoDir(dataDir)
 	if err != nil {
 		return err
 	}
-	if dataDir == "" {
-		if dir, err = os.MkdirTemp("", "kubernaut-demo-"); err != nil {
-			return err
-		}
-		defer os.RemoveAll(dir)
-	}
+	defer remove()
 	start := c.clock()
 	s, err := startSystem(ctx, systemOptions{dir: dir, progress: p, clock: c.clock, env: c.ownAPIServer})
 	if err != nil {
@@ -95,6 +92,26 @@ func (c *command) runDemo(ctx context.Context, scenarios []stage.Scenario, dataD
 	}
 	err = c.demoOn(ctx, s, scenarios, p, format, start, keep)
 	return s.stopAfter(err, p)
+}
+
+// demoDir returns the directory of a demo: the given one, which must hold nothing, or a temporary one.
+// remove takes a temporary one away.
+func demoDir(given string) (dir string, remove func(), err error) {
+	if given == "" {
+		dir, err = os.MkdirTemp("", "kubernaut-demo-")
+		return dir, func() { os.RemoveAll(dir) }, err
+	}
+	if dir, err = filepath.Abs(given); err != nil {
+		return "", nil, err
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", nil, err
+	}
+	if len(entries) > 0 {
+		return "", nil, fmt.Errorf("%s is not empty: what an earlier demo left there would be staged a second time; give a new directory", dir)
+	}
+	return dir, func() {}, nil
 }
 
 // ownAPIServer is the environment without what would choose an API server that has nodes of its own,
@@ -165,10 +182,7 @@ func (c *command) demoOn(ctx context.Context, s *system, scenarios []stage.Scena
 			return err
 		}
 	}
-	if summary.Failed > 0 {
-		return errReported
-	}
-	return nil
+	return summary.outcome()
 }
 
 // demoCase is one scenario on its way to a verdict. Its fields are written by run and read after it.

@@ -57,6 +57,14 @@ func summarize(cases []*demoCase, took time.Duration) demoSummary {
 	return s
 }
 
+// outcome is errReported when a verdict is not the expected one.
+func (s demoSummary) outcome() error {
+	if s.Failed > 0 {
+		return errReported
+	}
+	return nil
+}
+
 func rounded(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
 
 // writeDemo writes a report of each case, then one line for each.

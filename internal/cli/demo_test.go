@@ -71,6 +71,36 @@ func TestDemoReport(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, "demo.golden", b.String())
+	for want, cases := range map[int][]*demoCase{exitOK: {good}, exitFailed: {good, bad}} {
+		if code := c.exit(t.Context(), summarize(cases, time.Second).outcome()); code != want {
+			t.Errorf("%d cases: got code %d, want %d", len(cases), code, want)
+		}
+	}
+}
+
+func TestDemoDirectory(t *testing.T) {
+	used := t.TempDir()
+	if err := os.WriteFile(filepath.Join(used, "something"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := run(t, nil, "demo", "--data-dir", used)
+	if code != exitFailed || !strings.Contains(stderr, used+" is not empty") {
+		t.Errorf("a used directory: got code %d, stderr %q", code, stderr)
+	}
+	for _, given := range []string{filepath.Join(used, "new"), t.TempDir()} {
+		if dir, _, err := demoDir(given); err != nil || dir != given {
+			t.Errorf("demoDir(%q) = %q, %v", given, dir, err)
+		}
+	}
+	t.Setenv("HOME", "") // a temporary directory needs none
+	dir, remove, err := demoDir("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("%s is still there: %v", dir, err)
+	}
 }
 
 // TestDemo is the whole product: an API server, three services, every scenario.
