@@ -1,0 +1,238 @@
+package plan
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"kubernaut.ai/kubernaut/test/infrastructure/failure"
+)
+
+const defaultBudget = 5
+
+// NewRunID returns the name of a run that starts now; later runs sort after earlier ones.
+func NewRunID(now time.Time) string {
+	var chance [2]byte
+	_, _ = rand.Read(chance[:]) // it never fails
+	return now.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(chance[:])
+}
+
+// Run runs a plan and returns what came of it, also when phases failed: that is no error here but in the result's exit code.
+// It errs if the plan or the options are wrong, or if the run's files cannot be written.
+//
+// A phase runs once all those in its After have succeeded; if one of them did not, it does not run. When ctx ends, running
+// phases are told by their own contexts, no other is started, and then those that run finally do. With o.Resume a phase with
+// Inputs is not run where an earlier run succeeded with equal inputs, Verify finds nothing wrong, and no phase with
+// Inputs before it had to run again.
+func Run(ctx context.Context, p Plan, o Options) (Result, error) {
+	if err := p.validate(); err != nil {
+		return Result{}, err
+	}
+	r, err := newRun(p, o)
+	if err != nil {
+		return Result{}, err
+	}
+	stop := context.AfterFunc(ctx, func() {
+		if o.OnInterrupt != nil {
+			o.OnInterrupt()
+		}
+	})
+	defer stop()
+
+	r.schedule(ctx, false)
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-o.Abort:
+			cancel()
+		case <-over:
+		}
+	}()
+	r.schedule(last, true)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.result.Interrupted = ctx.Err() != nil
+	r.result.Finished = r.now()
+	return r.result, errors.Join(r.fault, r.save())
+}
+
+// run is a plan that is being run.
+type run struct {
+	plan   Plan
+	o      Options
+	roles  map[string]role
+	now    func() time.Time
+	facts  *Facts
+	ledger *failure.Ledger
+	dir    string
+
+	mu     sync.Mutex
+	result Result
+	index  map[string]int // of a phase in result.Phases
+	state  *checkpoint
+	stale  map[string]bool // phases that ran although they have a checkpoint, and all after them
+	fault  error           // the first file that could not be written
+
+	telling sync.Mutex
+}
+
+func newRun(p Plan, o Options) (*run, error) {
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.Dir == "" {
+		return nil, fmt.Errorf("plan of %s: no directory is given", p.Suite)
+	}
+	roles, err := p.roles(o)
+	if err != nil {
+		return nil, err
+	}
+	budget := max(cmp.Or(o.Budget, defaultBudget), 0)
+	id := cmp.Or(o.RunID, NewRunID(o.Clock()))
+	r := &run{
+		plan: p, o: o, roles: roles, now: o.Clock, facts: &Facts{}, ledger: failure.NewLedger(budget),
+		dir: filepath.Join(o.Dir, "runs", id), index: make(map[string]int), stale: make(map[string]bool),
+		state:  &checkpoint{Version: stateVersion, Suite: p.Suite, Cluster: p.Cluster, Phases: make(map[string]claim)},
+		result: Result{Suite: p.Suite, Cluster: p.Cluster, RunID: id, Dir: filepath.Join(o.Dir, "runs", id), Started: o.Clock(), Budget: budget},
+	}
+	if o.Resume || o.Only != "" {
+		earlier, err := readCheckpoint(o.Dir, p)
+		if err != nil {
+			o.Logger.Warn("checkpoint cannot be read; nothing is taken over", "error", err)
+		}
+		if earlier != nil {
+			r.state, r.result.Resumed = earlier, earlier.RunID
+			r.facts.values = earlier.Facts
+			if r.state.Phases == nil {
+				r.state.Phases = make(map[string]claim)
+			}
+		}
+	}
+	r.state.RunID = id
+	for _, ph := range p.Phases {
+		if roles[ph.Name] != skipped {
+			r.index[ph.Name] = len(r.result.Phases)
+			r.result.Phases = append(r.result.Phases, PhaseResult{Name: ph.Name, After: ph.After, Status: NotRun, Finally: ph.Finally})
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(r.dir, "phases"), 0o755); err != nil { //nolint:gosec // logs are for everybody
+		return nil, fmt.Errorf("directory of run %s: %w", id, err)
+	}
+	if err := r.save(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// schedule runs the phases that run finally, or those that do not, in their order, side by side where that leaves it open.
+func (r *run) schedule(ctx context.Context, finally bool) {
+	var waiting []Phase
+	for _, ph := range r.plan.Phases {
+		if ph.Finally == finally && r.roles[ph.Name] != skipped {
+			waiting = append(waiting, ph)
+		}
+	}
+	running := make(map[string]bool)
+	ended := make(chan string)
+	for len(waiting)+len(running) > 0 {
+		for _, ph := range slices.Clone(waiting) {
+			if slices.ContainsFunc(ph.After, func(name string) bool { return running[name] || named(waiting, name) >= 0 }) {
+				continue
+			}
+			i := named(waiting, ph.Name)
+			waiting = slices.Delete(waiting, i, i+1)
+			if why := r.blocked(ctx, ph); why != "" {
+				r.notRun(ph, why)
+				continue
+			}
+			running[ph.Name] = true
+			go func() {
+				r.phase(ctx, ph)
+				ended <- ph.Name
+			}()
+		}
+		if len(running) > 0 {
+			delete(running, <-ended)
+		}
+	}
+}
+
+func named(phases []Phase, name string) int {
+	return slices.IndexFunc(phases, func(ph Phase) bool { return ph.Name == name })
+}
+
+// blocked says why a phase whose turn has come is not run; "" if it is.
+func (r *run) blocked(ctx context.Context, ph Phase) string {
+	if ph.Finally {
+		return ""
+	}
+	if ctx.Err() != nil {
+		return "the run was interrupted"
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, before := range ph.After {
+		i, ok := r.index[before]
+		if !ok {
+			continue // not asked for
+		}
+		switch status := r.result.Phases[i].Status; status {
+		case Passed, Held:
+		case NotRun:
+			return fmt.Sprintf("it needs %s, which was not run", before)
+		default:
+			return fmt.Sprintf("it needs %s, which %s", before, status.verb())
+		}
+	}
+	return ""
+}
+
+func (r *run) notRun(ph Phase, why string) {
+	r.update(ph.Name, func(res *PhaseResult) { res.Why = why })
+	r.tell(Event{Kind: PhaseEnded, Phase: ph.Name, Status: NotRun, Why: why})
+}
+
+// update changes what is known about a phase, and keeps it on disk.
+func (r *run) update(name string, change func(*PhaseResult)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	change(&r.result.Phases[r.index[name]])
+	r.fault = cmp.Or(r.fault, r.save())
+}
+
+// save writes the checkpoint and the result so far; the caller holds the lock, or is alone.
+func (r *run) save() error {
+	r.state.Updated = r.now()
+	r.state.Facts = r.facts.all()
+	if err := errors.Join(writeJSON(filepath.Join(r.o.Dir, stateFile), r.state), writeJSON(filepath.Join(r.dir, resultFile), r.result)); err != nil {
+		return fmt.Errorf("record of run %s: %w", r.result.RunID, err)
+	}
+	return nil
+}
+
+// tell tells an event, one at a time.
+func (r *run) tell(e Event) {
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	e.Time = r.now()
+	if r.o.Out != nil {
+		fmt.Fprintln(r.o.Out, e)
+	}
+	if r.o.Observe != nil {
+		r.o.Observe(e)
+	}
+}
