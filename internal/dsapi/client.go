@@ -189,9 +189,13 @@ func (c *Client) WorkflowVersions(ctx context.Context, name string) ([]incident.
 
 // ChangeWorkflow changes the status of one version and returns it as stored.
 func (c *Client) ChangeWorkflow(ctx context.Context, id string, ch incident.WorkflowChange) (incident.Workflow, error) {
-	r, err := c.gen.UpdateWorkflow(ctx, id, gen.WorkflowUpdateRequest{
+	body := gen.WorkflowUpdateRequest{
 		Status: optional(gen.WorkflowStatus(ch.Status)), DisabledBy: optional(ch.By), DisabledReason: optional(ch.Reason),
-	})
+	}
+	if ch.Executions != nil {
+		body.TotalExecutions, body.SuccessfulExecutions = &ch.Executions.Total, &ch.Executions.Successful
+	}
+	r, err := c.gen.UpdateWorkflow(ctx, id, body)
 	return decodeWorkflow("change workflow", r, err, http.StatusOK)
 }
 

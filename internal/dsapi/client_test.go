@@ -163,6 +163,10 @@ func TestClientWorkflows(t *testing.T) {
 	if err != nil || !cmp.Equal([]incident.Workflow{created}, versions) {
 		t.Errorf("WorkflowVersions = %+v, %v", versions, err)
 	}
+	counted, err := c.ChangeWorkflow(ctx, created.ID, incident.WorkflowChange{Executions: &incident.WorkflowExecutions{Total: 4, Successful: 3}})
+	if err != nil || counted.TotalExecutions != 4 || counted.SuccessfulExecutions != 3 || counted.ActualSuccessRate == nil || *counted.ActualSuccessRate != 0.75 {
+		t.Errorf("ChangeWorkflow of the counts = %+v, %v", counted, err)
+	}
 	changed, err := c.ChangeWorkflow(ctx, created.ID, incident.WorkflowChange{Status: incident.WorkflowDisabled, By: "jane", Reason: "broken"})
 	if err != nil || changed.DisabledBy != "jane" || changed.DisabledReason != "broken" || changed.DisabledAt == nil {
 		t.Errorf("ChangeWorkflow = %+v, %v", changed, err)

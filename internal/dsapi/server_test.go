@@ -298,6 +298,9 @@ func TestWorkflows(t *testing.T) {
 	if !strings.Contains(p["detail"].(string), "description, labels") {
 		t.Errorf("detail = %v, want it to name the fields", p["detail"])
 	}
+	for _, counts := range []object{{"total_executions": 1}, {"successful_executions": 1}, {"total_executions": 1, "successful_executions": 2}, {"total_executions": -1, "successful_executions": 0}} {
+		wantProblem(t, s.send(t, "PATCH", "/api/v1/workflows/"+id, counts), 400, "validation-error")
+	}
 	disabled := s.send(t, "PATCH", "/api/v1/workflows/"+id+"/disable", nil)
 	if got := disabled.json(t); got["status"] != "disabled" || got["disabled_at"] != "2026-03-14T15:09:26Z" {
 		t.Errorf("disable without a body: %d %s", disabled.status, disabled.body)

@@ -82,9 +82,18 @@ func (s *operations) UpdateWorkflow(ctx context.Context, r gen.UpdateWorkflowReq
 			InvalidApplicationProblemPlusJSONResponse: gen.InvalidApplicationProblemPlusJSONResponse(problem),
 		}, nil
 	}
-	stored, err := s.change(ctx, r.WorkflowId, incident.WorkflowChange{
+	change := incident.WorkflowChange{
 		Status: incident.WorkflowStatus(value(r.Body.Status)), By: value(r.Body.DisabledBy), Reason: value(r.Body.DisabledReason),
-	})
+	}
+	switch total, successful := r.Body.TotalExecutions, r.Body.SuccessfulExecutions; {
+	case total != nil && successful != nil:
+		change.Executions = &incident.WorkflowExecutions{Total: *total, Successful: *successful}
+	case total != nil || successful != nil:
+		return nil, incident.Errorf(incident.KindInvalid, "change workflow", "%w", incident.FieldErrors{
+			{Field: "total_executions", Rule: "and successful_executions must come together"},
+		})
+	}
+	stored, err := s.change(ctx, r.WorkflowId, change)
 	if err != nil {
 		return nil, err
 	}

@@ -47,12 +47,17 @@ type WorkflowPage struct {
 	Total     int64
 }
 
-// WorkflowChange sets the status of a workflow version. A zero Status leaves the status as it is.
+// WorkflowChange sets the status of a workflow version, and how often it ran. What is zero leaves
+// things as they are.
 type WorkflowChange struct {
-	Status WorkflowStatus
-	By     string // who asked
-	Reason string // why
+	Status     WorkflowStatus
+	By         string // who asked
+	Reason     string // why the status changes
+	Executions *WorkflowExecutions
 }
+
+// WorkflowExecutions counts the executions of a workflow version: all, and those that succeeded.
+type WorkflowExecutions struct{ Total, Successful int }
 
 // WorkflowSearch is the answer to a WorkflowQuery. Total counts all workflows that match, of which
 // Matches holds the best.

@@ -42,6 +42,7 @@ func workflowUpdated(w incident.Workflow, was incident.WorkflowStatus) incident.
 	e := ownEvent("datastorage.workflow.updated", "update", w.UpdatedAt, map[string]any{
 		"workflow_id": w.ID, "workflow_name": w.Name, "version": w.Version, "status": w.Status, "previous_status": was,
 		"reason": w.StatusReason, "updated_by": w.UpdatedBy, "is_latest_version": w.IsLatest,
+		"total_executions": w.TotalExecutions, "successful_executions": w.SuccessfulExecutions,
 	})
 	e.CorrelationID, e.ResourceType, e.ResourceID = w.ID, "workflow", w.ID
 	return e

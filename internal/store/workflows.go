@@ -128,18 +128,14 @@ func (s *Store) Workflows(ctx context.Context, f incident.WorkflowFilter) (incid
 	return page, nil
 }
 
-// ChangeWorkflow sets the status of one version and returns it as stored. KindNotFound when there is
-// no such version, KindConflict when it is archived, which is for good. A change to the status that
-// it has changes nothing. When the latest version of the name is no longer the highest active one,
-// that becomes the latest.
+// ChangeWorkflow sets the status of one version, and how often it was executed, and returns it as
+// stored. KindNotFound when there is no such version, KindConflict when the status is to change and
+// is archived, which is for good. A change to what is so already changes nothing. When the latest
+// version of the name is no longer the highest active one, that becomes the latest.
 func (s *Store) ChangeWorkflow(ctx context.Context, id string, c incident.WorkflowChange) (incident.Workflow, error) {
 	const op = "change workflow"
-	switch c.Status {
-	case "", incident.WorkflowActive, incident.WorkflowDisabled, incident.WorkflowDeprecated, incident.WorkflowArchived:
-	default:
-		return incident.Workflow{}, incident.Errorf(incident.KindInvalid, op, "%w", incident.FieldErrors{
-			{Field: "status", Rule: "must be one of active, disabled, deprecated, archived"},
-		})
+	if faults := checkChange(c); len(faults) > 0 {
+		return incident.Workflow{}, incident.Errorf(incident.KindInvalid, op, "%w", faults)
 	}
 	id = strings.ToLower(id)
 	var stored incident.Workflow
@@ -154,18 +150,27 @@ func (s *Store) ChangeWorkflow(ctx context.Context, id string, c incident.Workfl
 		if w, err = workflowByID(ctx, tx, id); err != nil {
 			return err
 		}
-		if c.Status == "" || c.Status == w.Status {
+		newStatus := c.Status != "" && c.Status != w.Status
+		newCounts := c.Executions != nil && *c.Executions != incident.WorkflowExecutions{Total: w.TotalExecutions, Successful: w.SuccessfulExecutions}
+		if !newStatus && !newCounts {
 			stored = w
 			return nil
 		}
-		if w.Status == incident.WorkflowArchived {
-			return incident.Errorf(incident.KindConflict, op, "the workflow version is archived, which is final")
+		if newStatus {
+			if w.Status == incident.WorkflowArchived {
+				return incident.Errorf(incident.KindConflict, op, "the workflow version is archived, which is final")
+			}
+			if err := updateStatus(ctx, tx, w, c, s.clock()); err != nil {
+				return err
+			}
+			if err := updateLatest(ctx, tx, w.Name); err != nil {
+				return err
+			}
 		}
-		if err := updateStatus(ctx, tx, w, c, s.clock()); err != nil {
-			return err
-		}
-		if err := updateLatest(ctx, tx, w.Name); err != nil {
-			return err
+		if newCounts {
+			if err := updateExecutions(ctx, tx, w, c, s.clock()); err != nil {
+				return err
+			}
 		}
 		if stored, err = workflowByID(ctx, tx, id); err != nil {
 			return err
@@ -173,6 +178,41 @@ func (s *Store) ChangeWorkflow(ctx context.Context, id string, c incident.Workfl
 		return s.recordWorkflow(ctx, tx, workflowUpdated(stored, w.Status))
 	})
 	return stored, err
+}
+
+// maxExecutions keeps counts within the database's integers.
+const maxExecutions = 1_000_000_000
+
+func checkChange(c incident.WorkflowChange) incident.FieldErrors {
+	var f incident.FieldErrors
+	switch c.Status {
+	case "", incident.WorkflowActive, incident.WorkflowDisabled, incident.WorkflowDeprecated, incident.WorkflowArchived:
+	default:
+		f.Add("status", "must be one of active, disabled, deprecated, archived")
+	}
+	if e := c.Executions; e != nil {
+		if e.Total < 0 || e.Total > maxExecutions {
+			f.Add("total_executions", "must be from 0 to %d", maxExecutions)
+		}
+		if e.Successful < 0 || e.Successful > e.Total {
+			f.Add("successful_executions", "must be from 0 to total_executions")
+		}
+	}
+	return f
+}
+
+func updateExecutions(ctx context.Context, tx *sql.Tx, w incident.Workflow, c incident.WorkflowChange, now time.Time) error {
+	var rate *float64
+	if c.Executions.Total > 0 {
+		r := float64(c.Executions.Successful) / float64(c.Executions.Total)
+		rate = &r
+	}
+	_, err := tx.ExecContext(ctx, `
+		UPDATE workflows SET total_executions = $1, successful_executions = $2, actual_success_rate = $3,
+		       updated_at = $4, updated_by = $5
+		WHERE workflow_id = $6`,
+		c.Executions.Total, c.Executions.Successful, rate, micros(now), c.By, w.ID)
+	return err
 }
 
 func updateStatus(ctx context.Context, tx *sql.Tx, w incident.Workflow, c incident.WorkflowChange, now time.Time) error {

@@ -55,6 +55,7 @@ func Run(t *testing.T, open func(t *testing.T, clock func() time.Time) Store) {
 		{"InvalidWorkflowsAreRefused", testInvalidWorkflow},
 		{"LatestFollowsVersionAndStatus", testLatest},
 		{"StatusChanges", testStatusChanges},
+		{"ExecutionsAreCounted", testExecutions},
 		{"ListFiltersAndPages", testWorkflowList},
 		{"SearchMatchesLabels", testSearchLabels},
 		{"SearchScores", testSearchScores},

@@ -189,6 +189,49 @@ func testStatusChanges(t *testing.T, s *subject) {
 	wantKind(t, err, incident.KindNotFound)
 }
 
+func testExecutions(t *testing.T, s *subject) {
+	w := s.mustCreate(t, Workflow("fix-oom", "1.0.0"))
+	s.step(time.Minute)
+	count := func(total, successful int) (incident.Workflow, error) {
+		return s.ChangeWorkflow(t.Context(), w.ID, incident.WorkflowChange{
+			By: "engine", Executions: &incident.WorkflowExecutions{Total: total, Successful: successful},
+		})
+	}
+	counted, err := count(8, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := w
+	want.TotalExecutions, want.SuccessfulExecutions, want.ActualSuccessRate = 8, 6, new(0.75)
+	want.UpdatedAt, want.UpdatedBy = s.clock().Truncate(time.Microsecond), "engine"
+	if diff := cmp.Diff(want, counted); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
+	}
+	s.step(time.Minute)
+	if again, err := count(8, 6); err != nil || !cmp.Equal(counted, again) {
+		t.Errorf("the same counts again: %v\n%s", err, cmp.Diff(counted, again))
+	}
+	report, err := s.VerifyChain(t.Context(), w.ID)
+	if err != nil || !report.Valid || report.Events != 2 {
+		t.Errorf("audit trail %+v, %v; want creation and one update", report, err)
+	}
+	both, err := s.ChangeWorkflow(t.Context(), w.ID, incident.WorkflowChange{
+		Status: incident.WorkflowArchived, Executions: &incident.WorkflowExecutions{},
+	})
+	if err != nil || both.Status != incident.WorkflowArchived || both.TotalExecutions != 0 || both.ActualSuccessRate != nil {
+		t.Errorf("status and counts at once: %+v, %v", both, err)
+	}
+	if late, err := count(9, 6); err != nil || late.TotalExecutions != 9 {
+		t.Errorf("an execution that ends after its workflow was archived: %+v, %v", late, err)
+	}
+	_, err = count(-1, 0)
+	wantFields(t, err, "total_executions", "successful_executions")
+	_, err = count(1_000_000_001, 0)
+	wantFields(t, err, "total_executions")
+	_, err = count(1, 2)
+	wantFields(t, err, "successful_executions")
+}
+
 func testWorkflowList(t *testing.T, s *subject) {
 	for i := range 12 {
 		w := Workflow("w", fmt.Sprint(i))

@@ -937,9 +937,13 @@ type WorkflowStatus string
 
 // WorkflowUpdateRequest defines model for WorkflowUpdateRequest.
 type WorkflowUpdateRequest struct {
-	DisabledBy           *string                `json:"disabled_by,omitempty"`
-	DisabledReason       *string                `json:"disabled_reason,omitempty"`
-	Status               *WorkflowStatus        `json:"status,omitempty"`
+	DisabledBy     *string         `json:"disabled_by,omitempty"`
+	DisabledReason *string         `json:"disabled_reason,omitempty"`
+	Status         *WorkflowStatus `json:"status,omitempty"`
+
+	// SuccessfulExecutions At most `total_executions`.
+	SuccessfulExecutions *int                   `json:"successful_executions,omitempty"`
+	TotalExecutions      *int                   `json:"total_executions,omitempty"`
 	AdditionalProperties map[string]interface{} `json:"-"`
 }
 
@@ -1085,6 +1089,22 @@ func (a *WorkflowUpdateRequest) UnmarshalJSON(b []byte) error {
 		delete(object, "status")
 	}
 
+	if raw, found := object["successful_executions"]; found {
+		err = json.Unmarshal(raw, &a.SuccessfulExecutions)
+		if err != nil {
+			return fmt.Errorf("error reading 'successful_executions': %w", err)
+		}
+		delete(object, "successful_executions")
+	}
+
+	if raw, found := object["total_executions"]; found {
+		err = json.Unmarshal(raw, &a.TotalExecutions)
+		if err != nil {
+			return fmt.Errorf("error reading 'total_executions': %w", err)
+		}
+		delete(object, "total_executions")
+	}
+
 	if len(object) != 0 {
 		a.AdditionalProperties = make(map[string]interface{})
 		for fieldName, fieldBuf := range object {
@@ -1122,6 +1142,20 @@ func (a WorkflowUpdateRequest) MarshalJSON() ([]byte, error) {
 		object["status"], err = json.Marshal(a.Status)
 		if err != nil {
 			return nil, fmt.Errorf("error marshaling 'status': %w", err)
+		}
+	}
+
+	if a.SuccessfulExecutions != nil {
+		object["successful_executions"], err = json.Marshal(a.SuccessfulExecutions)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'successful_executions': %w", err)
+		}
+	}
+
+	if a.TotalExecutions != nil {
+		object["total_executions"], err = json.Marshal(a.TotalExecutions)
+		if err != nil {
+			return nil, fmt.Errorf("error marshaling 'total_executions': %w", err)
 		}
 	}
 
@@ -1389,8 +1423,9 @@ type ClientInterface interface {
 	// Corresponds with GET /api/v1/workflows/{workflow_id} (the `GetWorkflow` operationId).
 	GetWorkflow(ctx context.Context, workflowId WorkflowID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateWorkflowWithBody Change the status of a workflow version
+	// UpdateWorkflowWithBody Change the status of a workflow version, or how often it ran
 	//
+	// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 	// Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 	// problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 	// stops being active, the highest active one becomes the latest.
@@ -1400,8 +1435,9 @@ type ClientInterface interface {
 	// Corresponds with PATCH /api/v1/workflows/{workflow_id} (the `UpdateWorkflow` operationId).
 	UpdateWorkflowWithBody(ctx context.Context, workflowId WorkflowID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// UpdateWorkflow Change the status of a workflow version
+	// UpdateWorkflow Change the status of a workflow version, or how often it ran
 	//
+	// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 	// Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 	// problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 	// stops being active, the highest active one becomes the latest.
@@ -1807,8 +1843,9 @@ func (c *Client) GetWorkflow(ctx context.Context, workflowId WorkflowID, reqEdit
 	return c.Client.Do(req)
 }
 
-// UpdateWorkflowWithBody Change the status of a workflow version
+// UpdateWorkflowWithBody Change the status of a workflow version, or how often it ran
 //
+// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 // Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 // problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 // stops being active, the highest active one becomes the latest.
@@ -1828,8 +1865,9 @@ func (c *Client) UpdateWorkflowWithBody(ctx context.Context, workflowId Workflow
 	return c.Client.Do(req)
 }
 
-// UpdateWorkflow Change the status of a workflow version
+// UpdateWorkflow Change the status of a workflow version, or how often it ran
 //
+// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 // Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 // problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 // stops being active, the highest active one becomes the latest.
@@ -3118,8 +3156,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /api/v1/workflows/{workflow_id} (the `GetWorkflow` operationId).
 	GetWorkflowWithResponse(ctx context.Context, workflowId WorkflowID, reqEditors ...RequestEditorFn) (*GetWorkflowResponse, error)
 
-	// UpdateWorkflowWithBodyWithResponse Change the status of a workflow version
+	// UpdateWorkflowWithBodyWithResponse Change the status of a workflow version, or how often it ran
 	//
+	// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 	// Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 	// problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 	// stops being active, the highest active one becomes the latest.
@@ -3129,8 +3168,9 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PATCH /api/v1/workflows/{workflow_id} (the `UpdateWorkflow` operationId).
 	UpdateWorkflowWithBodyWithResponse(ctx context.Context, workflowId WorkflowID, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*UpdateWorkflowResponse, error)
 
-	// UpdateWorkflowWithResponse Change the status of a workflow version
+	// UpdateWorkflowWithResponse Change the status of a workflow version, or how often it ran
 	//
+	// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 	// Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 	// problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 	// stops being active, the highest active one becomes the latest.
@@ -4634,8 +4674,9 @@ func (c *ClientWithResponses) GetWorkflowWithResponse(ctx context.Context, workf
 	return ParseGetWorkflowResponse(rsp)
 }
 
-// UpdateWorkflowWithBodyWithResponse Change the status of a workflow version
+// UpdateWorkflowWithBodyWithResponse Change the status of a workflow version, or how often it ran
 //
+// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 // Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 // problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 // stops being active, the highest active one becomes the latest.
@@ -4651,8 +4692,9 @@ func (c *ClientWithResponses) UpdateWorkflowWithBodyWithResponse(ctx context.Con
 	return ParseUpdateWorkflowResponse(rsp)
 }
 
-// UpdateWorkflowWithResponse Change the status of a workflow version
+// UpdateWorkflowWithResponse Change the status of a workflow version, or how often it ran
 //
+// The counts of executions come together and replace those before; `actual_success_rate` follows from them.
 // Everything else is immutable: a request that names another field of a workflow is refused with 400 and the
 // problem type `immutable-field-violation`. An archived version stays archived (409). When the latest version
 // stops being active, the highest active one becomes the latest.
@@ -5652,7 +5694,7 @@ type ServerInterface interface {
 	// GetWorkflow Get one workflow version
 	// (GET /api/v1/workflows/{workflow_id})
 	GetWorkflow(w http.ResponseWriter, r *http.Request, workflowId WorkflowID)
-	// UpdateWorkflow Change the status of a workflow version
+	// UpdateWorkflow Change the status of a workflow version, or how often it ran
 	// (PATCH /api/v1/workflows/{workflow_id})
 	UpdateWorkflow(w http.ResponseWriter, r *http.Request, workflowId WorkflowID)
 	// DisableWorkflow Disable a workflow version
@@ -7667,7 +7709,7 @@ type StrictServerInterface interface {
 	// GetWorkflow Get one workflow version
 	// (GET /api/v1/workflows/{workflow_id})
 	GetWorkflow(ctx context.Context, request GetWorkflowRequestObject) (GetWorkflowResponseObject, error)
-	// UpdateWorkflow Change the status of a workflow version
+	// UpdateWorkflow Change the status of a workflow version, or how often it ran
 	// (PATCH /api/v1/workflows/{workflow_id})
 	UpdateWorkflow(ctx context.Context, request UpdateWorkflowRequestObject) (UpdateWorkflowResponseObject, error)
 	// DisableWorkflow Disable a workflow version
@@ -8354,65 +8396,66 @@ var swaggerSpec = []string{
 	"GsdDDuqjrZ4/dyi7nKspFXD/B2sMMoLIKlfB9L68Fv6tlaLAyosyywmWymhbcNJJjHAuOVJLLgmakTXX",
 	"KhEALgknAdbD7xyj2oONPopetOrAfSGj7qbj/Q4Czr3P59mcZr1cxmHT8v15QO52S3xhV8Kcam5X84Ad",
 	"AAMzTWecS7VXj5IwnJtrY4c+ArOrsMm4c3H0ecCgj3ezbXej5dY5PtsyS/uu8FCsDaUuBNpQt3vdiNqB",
-	"1Eebnlnz+0YPgx+aFuh1MPCjGfcXMKB6d9Imi1Y3vrvlTdrKmQPepR0E0ttJ2ptMvf8yUmhAEqzjQ/oo",
-	"d+112osBhkL0b+tBaIvRNZfciDgDCQdfPILmLpfGXhfFQGxOHyY3ICPNeVgeMZKHEpjmscmvc4Z96+yv",
-	"TYXk2pA4mkH6gxxN2IQ9enTRiC7y0SOwurk0Kq5b6+5My5LImMMyYzp0KVdNYh6araEGSeKyS5LzOpGP",
-	"KoQXmDK42ydML0fiQktToDBBHRT3DEu/m15DbMv4qCXi4L7wumHk4kxG6IPNbMTMW4Qxgkoi9BYW9JpI",
-	"xJkdEjdJkK4ii1oSZnIU9djGQGJzC9DlNRFr5GorIcURNk2hGAPIfnNFhJmxfpFVQvMPC+5/NEVZHj1C",
-	"7132GphwOSOolxmmMVbvErqgxCV7JCjlle43F7xAR3VW55LnRD5FSZ3knkyYhW4CP53Iak5wRuZckLgO",
-	"nJ9z0SSPPHVd7AA5XxFxkGLZM/jpt29/fIa+e/LdGUox40zrVBNmMlG1ZuPMzHCKYJ63ead1eL+fH3KO",
-	"EpeWncTub3AQxD0Ixe6wTYoW2PI7uW51kwwr3PzyO9uEruZBU+mkeWQX0MBWz+Ul+hmfgpeGZ2KZ7InB",
-	"30Ypg79dzQH9w/LGBPAyBsdAnd+4Rkt8TRA2xv4Je8C4gtOKwUXAqjx/qMHi5XZDjJZLyjQejVaOZeL8",
-	"CU3CtE0IpAqtsLTZeui9A4KcMM0Z9BmfnJx8Xxd/geOsSk0LjDICfsYC59KwDW4YkyblP4jgMkb/rqSy",
-	"Dhr0e2XISVWCwZNihJKfLt9P2CEu6eH10SEwt0OTmJMgQTTvrQxlAj1AJqymmhQzlPGGhwBRrLRKgdvT",
-	"jNCFbDC1FMBPZ0TGE+acMpS1sAU44ovLy0v05OwUGbFPnmtyz0zdJuG8UlJvzDqALLVfQpijZavJUFmp",
-	"ZKQZwRoysGvvB8uMp8ZjwIZZAddKiRaRDEbAXCZ3TCKuGxpK0MBPiUQPEgdPl4YvNUq4h9Z6eyCwIslD",
-	"WKlGqxILZUgTmBvE4xmHUE5TYhVGW7nuosTpkhwcj8ZRHFUij84jF364Wq1GGF6PuFgc2r7y8OWLZ5ev",
-	"311Cn0b0jf7pohXRc6wweqe4MEVAamtidDQamz5cS6Uljc6jk9F4dAKx52oJt3UbgZr8tAUJ+GOsymq1",
-	"T/IJpypfm/tB6CuqmFFG7P1z8fo5HBbiItMnLwOFkfToJqw5NtdJw24mrHlpxinxwtyxSZO0OAJRIGk8",
-	"moDOGs8lw6VccmUOQgtG0OFFFp1H/0vjuZexGbVNzL99NjUHgRyaooO9lLXd6wzG4RFb+bXB0UL5aptH",
-	"89JxgyOe7Ttgk7+7Wz23dib/0NiezS0MxvAy2+h4iUVOtSgSuIjAVibpNTlHGDnmjWY4vTI4wvgKPUiO",
-	"T8ExfTIGv/PR0v7xJEvAJV5z8Qmr3aWxHs/9qIWJPzTOPVD4ijDN2355/+whiAqmLXqgxT2TZlrwAgQy",
-	"uBYeGvQMQogaJTMInoA/sA+elxD3sxE4cV0vgYvCOMdh3mQ0sKqKKZPDsseqQuM4mb4Zp7bmnXWseVvN",
-	"eeEZam0hMEV3BvPfZi/ezcdOsdDj8fjeijB208cDxRB/ZpYF8nmdGXwTR6dmFaHB69UeuhqjMKiFwbY+",
-	"TV3GOKr9+oZ1+kZcGSNGVlChUqO31s7wQoL5AtLKPt7EUWnNSG0ubHL6vVR3owESqX7g91jfsl8W6aat",
-	"bCpRkZve2R59gQW4KgYDpS5rTdFWqzNVXqxMOyOEOcHfqCJw/Mfj4y+w0Lp417aV/l6RimRWcVs3NWTr",
-	"EiQjdIGsRgl2a3gq7Q5A2YXavzI2oi4FlRMyzbWcCbKclh8lonCT3wLhT8fff82apRfMKN6dw0QVywAG",
-	"1Ff7R/dAkR9Ae4YiUg1VBsjwJg7KeoczLcuB+YgHY5DqHPbxuK4uyDJ0hl7RH/TpWskehtH7FWReSScE",
-	"nh6dQGu55FWeAVqUOVUj9M5IdgjbjsbmQeWESTwnTsGSbsYUC812fAExJNh1WYr8ATZ3e8ayZ7WOJhNW",
-	"XyU29/2oZ+r6RuxHbuA/F3nu1440SPu0AbcE04YVFoxE300B+6vTpk3xUpCcJkfotSmKAEq+qx+q13x0",
-	"sn2PdbXk+6JvkJdx3rl5cZ5rIZNxCJTYSvF+tqf0ST5ERf0M8S9zPw+nk39dOunvd7AidcpF5leV/Qtg",
-	"vlu1M1MknczfpLOfOyLtWzsb2Lkgb51kqFNxYiu6GmvWoDHibWPkImBuhkI3+rbRz6F4oqZlMH+Z20hf",
-	"KAYOJENLgrMYgZMcgyGcZFSRLEaZ4GWp/6BMEqFIhriYMLnC+qlXRRyjtFIHfD5HxBpAIM9T34mmDJGd",
-	"Gkzvx+OxWYPJIE1sXeTAHfYv2DVgIJQ6uqVxYvePImyO9/qSWo9fyimAtB9cSnC6JFptB+jejthOt7ev",
-	"P3Vwd+x/ButtF5Z3Xot2VMxmMrDup8PPJjrhxiOFNs78RJSp1BXtdVo8VUQdSCUILtqnVjv/ZpSZfP/A",
-	"pzP6rNEsODYHRjIj1UkFhGf2MPoW5/ETMQTedut5sLeANspqm9g2BaRv9/SYgQe+YlLXOhumVa8Ko53Z",
-	"FlT8+PnxaaiaoqbXstogxx89toI7W9fOQT0GsCmr9j3VYjnP1p1iaKCH6l2ZhfeF/fF41GNnbyofNXcR",
-	"H+6IldskhvtjX63ieBspwpMh28r70bdYzB0ll68s/8KWAuRrpfaGtQTp2eOmrWiFIBt9SaX64AUe7HDv",
-	"NmVQdjqlfhTLgOm9FXt6Z9dAHbw6ONbOQ/kRsnde1wYrsAnj/A8zA7dDerYYgV2Q0LcwA2tK6X3ZS1rT",
-	"tFgjQxaDpuGGFH3zcK/wb5MiYLP1Zub+CeZPIZPICy6PVtoc+IqpBE6xpIulbmBC6+p2s/WESVJgpmha",
-	"PywFSQlwnBgc5MQYMT3zhyAL6qrfPa1dQZi54SF6xp/WfQJt0HT1oamz9yV07W7G4VdWsZvor/D95CCP",
-	"/0qq9XutTnsIB+q1nzNusITcm2ZtRkM4nBw6QGWhe/Bwtj7QxHH4uRV/eHPoh0JuvSj/1cQqhu7LgQ/3",
-	"2UDHv4KW2tvogPnUQe0p2OMgPsz7mKHe8Oi+OK9qiKUOh3OgjWtus4nrBvHBJGEM+wKe1dUPwNzRZrY2",
-	"MUG/sOzvAWbuJrC2j15qjknpXkGagi3CALEl5xPWLqtAfq9w7n2QYYFFhhRHWvHqRIvVwIRwtEaQSmzw",
-	"iJWF3JhcoORRYk3bE1YnWZuwpHepFtYfPbIRjUpgaqw/JuLfLNoEFzUlzEwcFZZXErDA8AO1RCWnTMlz",
-	"PfKf+jXJ4P2f9gX6E/EZpBpk3jfdHCdZYon+nLA/Dw4O6v/1OEmrjm6C/kTj0dEY/Yk0RSG/yXvOc/+9",
-	"DQF7Cvs38Z5LnM9tH7+srek1PmuP6pW19RtsHrZTUtd2PGmP7BXuNfF/pvqt/rsp2Wu7Hptqdn5/eBA4",
-	"oNYazSPnlsMKXZF1aM0TdiGvKFvUAZ+Kc8CagsilQR13vtCFz833Bc2RgqGQre1s5nhdBN+FRZQ5FxPW",
-	"PUYFn/eAo4J4Fa8OiaMCqp7WQXvAbdBPMIZZ4ZYBJgy4FDAp8IqMkK0hrTlVBrF9verPSR3zVmOviSVG",
-	"kARh6veZjTtMjpHNiDCxzPatDZTRwIGB/Ff6LFLnLqyH0QeBEEJeVgX6H+jBeHSG/m5nP3BTPUSH7g0M",
-	"/1B3Xi2pcVACNMaaeRyZ2M6jOpLNQLGGEywFCnTkufmh9Xhv60mTDpL4kdkuRHKELoHHwHKNZw2ERwIf",
-	"8JmTFTHMBxfcfsPFMEEbDedLz6MJMxXsNYu24izJ54092/rmvCj3kJhpEqh8JfdLypntfMivbJ4ZSN4b",
-	"so1oSMPdQ76JRvUjtQbFJtHPYKO5Bu1XgPa+0j97KU4b7cctzeMLn8gW+f+b2Yh9MQp55bLCWmtb2A3N",
-	"2TQ59L6XDSZaF3TRCWjUQkb729h1cdFziGZ2qRdYma9QOe5tgqE7X9wOGGid3XrCXJ1VMP5uqGEKSSwu",
-	"06zWOaTCa9k8fnA6/v7hCH1wUktbNJwwqXgp0YxAyAdIhyYFp6OP6wOYkZQX1ndnhgnxMZPV9pXU5XYK",
-	"3TdiY19aad6T3L66lt3slDaIN7oXbx1mC2ITa0BZCX63/tZc99BqO92P6N+eabRJwZbb+0q00Cnud9P/",
-	"iP5/BeT/j0Vmezz74e+y/n7GkHRgv7DxBU/azhCA1gvjggTonI1Pvt6MWtG5lwhNW0oSXKe2+LWLe/VO",
-	"pQZ6+1gOc/t57c1n89KkiofOZ/OaL2D8+92l/XYM0kPvskVTy3vrHt/a8t/7b9L0bBBoK2uoO9wTVCxL",
-	"ln4kLGEKLYkg2wH0x3bY/PFND/+9l5Kc+IibbNpcQZSgqdy0uVe2yVbOo8gndVjmmHY4wE5xK3Yh90Hs",
-	"dsFOHX8jeKExoJJIrxDZEIYNQAFa2Hjgb02LvxQdBBEEtjqMIfbLWU5YMtmShyAK2Q5b0vxHjePBRFf1",
-	"c6SgUJFN/wePXvOV5fqWHPX9FzIw1GWnakDsiugR97nm+qO8ZjAXpdAfypA06Go1ajYe7QZINx9v/n8A",
-	"AAD//w==",
+	"1Eebnlnz+0YPgx+aFuh1MPCjGfcXMKB6d9Imi1Y3vrvlTdrKmQPepR0E0ltL2kN+inDAbtK1ejuVu742",
+	"7H/blLmQ02PvYTZZqv9lhOiAIFuHt/RXde112ot/hzIMbusAaWsBNZPfiPcD+RJfPADoLnfeXvfcQGhR",
+	"HyY3IOLNeVicMoKTEpjmsUkPdH4JG6tQWzrJteFQaAbZG3I0YRP26NFFI3nJR4/AaOiywLhurbszLQoj",
+	"Y83LjOXTZYw1eYVotoYSKolLjknO6zxEqhBeYMpANJkwvRyJCy0Mgr4HZVzcMyz9bnoNsa1CpJaIg/fF",
+	"64aRC5MZoQ82MRMzbxHGhiuJ0FtY0GsiEWd2SNzkcLqCMmpJmEmx1GMb+45NjUCX10SskSsNhRRH2DSF",
+	"WhIgus4VEWbG+kVWCc3+LLj/0dSUefQIvXfJd2CB5oygXmKbxli9S+iCEperkqCUV7rfXPACHdVJqUue",
+	"E/kUJXWOfjJhFroJ/HQStznBGZlzQeI67n/ORZP78tR1sQPkfEXEQYplz16p37798Rn67sl3ZyjFjDOt",
+	"Ek6YSaTVipmzksMpgnfBps3W2Ql+ess5SlxWeRK7v8G/EfcgFLvDNhlm4IropOrVTTKscPPL72zz0ZoH",
+	"TaGW5pFdQANbPZeXp2hcIl4WoQnFsicGfxudEv52JRP0D8sbE8DLGPwadXrmGi3xNUHY+Com7AHjCk4r",
+	"Bg8Hq/L8oQaLl5oOIWYup9Q4ZFopoolzhzT53jafkSq0wtImG6L3DghywjRn0Gd8cnLyfV27Bo6zKjUt",
+	"MMoIuEkLnEvDNrhhTJqU/yCCyxj9u5LK+pfQ75UhJ1UJBk+KEUp+unw/YYe4pIfXR4fA3A5NXlGCBNG8",
+	"tzKUCfQAibyaalLMUMYbHgJEsdIaEW5PM0IXssHUUgA/nREZT5jzKVHWwhbgiC8uLy/Rk7NTZKRWea7J",
+	"PTNlp4Rzqkm9Meu/stR+CVGalq0mQ1WxkpFmBGtIIK+dNywzjiaPARtmBVwrJVrCMxgBc5nUN4m4bmgo",
+	"QQM/JRI9SBw8XRUBqVHCPbQC04HAiiQPYaUarUoslCFNYG4QTmj8WTlNidV3beG9ixKnS3JwPBpHcVSJ",
+	"PDqPXPTkarUaYXg94mJxaPvKw5cvnl2+fncJfRrJPfqnC7ZEz7HC6J3iwtQwqY2h0dFobPpwLVSXNDqP",
+	"Tkbj0QmEzqsl3NZtBGrS6xYk4E6yGrdVnsknnKp8be4Hoa+oYkYZsffPxevncFiIi0yfvAzUddKjm6js",
+	"2FwnDbuZsOalGafEC3PHJk3O5QhEgaRxyAI6azyXDJdyyZU5CC0YQYcXWXQe/S+N517CadS2kP/22ZRM",
+	"BHJoaib2Mu52L5MYh0dspQcHRwul220ezcsmDo54tu+ATfrxbuXo2oUIhsb2TIZhMIaX2UbHSyxyqkWR",
+	"wEUEpj5Jr8k5wsgxbzTD6ZXBEcZX6EFyfAp+9ZMxuM2PlvaPJ1kCHv2ai09Y7e2N9XjuRy1M/KFx7oHC",
+	"V4Rp3vbL+2cPQVQwbdEDLe6ZLNmCFyCQwbXw0KBnEELU6MhB8ATcmX3wvISwpY3AietyD1wUxrcP8yaj",
+	"gVVVTJkUnD1WFRrHyfTNOLUx8qxjjNxqjQzPUGsLgSnGt9Bbbz52ap0ej8f3VkOym/0eqOX4M7MskM/r",
+	"xOabODo1qwgNXq/20JVIhUEtDLb1acpKxlEdlmBYp2+DljFiZAUFNjV6a+0MLyRYXyAr7uNNHJXWCtbm",
+	"wqYkgZepbzRAItUP/B7Lc/arOt20lU0lKnLTO9ujL7AAV4RhoFJnrSnaYnumSI2VaWeEMCf4G1UEjv94",
+	"fPwFFlrXHtu20t8rUpHMKm7rpgRuXUFlhC6Q1SjB7A5Ppd0BKLtQuljGRtSloHJCoryWM0GW0/KjRBRu",
+	"8lsg/On4+69ZcvWCGcW7c5ioYhnAgPpq/+geKPIDaM9QA6uhygAZ3sRBWe9wpmU5MB/xYAhVnYI/HtfF",
+	"EVmGztAr+oM+XSvZwzB6v4LMK+mEwNOjE2gtl7zKM0CLMqdqhN4ZyQ5h29HYPKicMInnxClY0s2YYqHZ",
+	"ji8ghgS7LkuRP8Dmbs9Y9iw20iTy6qvEpu4f9Uxd34j9yA385yLP/dKXBmmfNuCWYNqwwoKR6LsZbH91",
+	"2rQZagpy6+QIvTY1HUDJd+VP9ZqPTrbvsS72fF/0DfIyzjs3L85zLWQyDnEeWyneT1aVPsmHqKif4P5l",
+	"7ufhbPivSyf9/Q4W1E65yPyiuH8BzHerdmaKpJO4nHT2c0ekfWtnAzsXpN2TDHUKZmxFV2PNGjRGvG2M",
+	"XATMzVCnR982+jnUftS0DOYvcxvpC8XAgWRoSXAWI/DxYzCEk4wqksUoE7ws9R+USSIUyRAXEyZXWD/1",
+	"iqBjlFbqgM/niFgDCKSp6jvRVFGyU4Pp/Xg8NmswCbCJLescuMP+BbsGDIRKTbc0Tuz+TYfN4WpfUuvx",
+	"K1EFkPaDy2hOl0Sr7QDd2xHb6fb29Zca7o79z2C97br4zmvRDurZTAbW/XT42QRX3Hik0MaZn4gyhcai",
+	"vU6Lp4qoA6kEwUX71Grn34wyU64g8OWPPms0C47NgZHMSHVSAeGZPYy+xXn8RAyBt916HuwtoI2y2ia2",
+	"TfH02z09ZuCBj7DUpdqGadUrImlntvUgP35+fBoqBqnptaw2yPFHj63gzta1c1CPAWzKqn1PtVjOs3Wn",
+	"lhvooXpXZuF9YX88HvXY2ZvKR81dxIc7YuU2ieH+2Fertt9GivBkyLbyfvQtFnNHyeUry7+wpQD5Wqm9",
+	"YS1Beva4aStaIchGX1KpPniBBzvcu00Vl51OqRuEM2h6b4XO3tk1UMfeDo6181B+gO+d17XBCmyiUP/D",
+	"zMDtkJ4tRmAXJPQtzMCaUnofJpPWNC3WyJDFoGm4IUXfPNyrW9xkONhkw5m5f4LpX8jkIYPLo5X1B75i",
+	"KoFTLOliqRuYyMC63Ww9YZIUmCma1g9LQVICHCcGBzkxRkzP/CHIgrrifU9rVxBmbniInvGndV9wGzRd",
+	"fWjKBH4JXbubMPmVVewm+it8PznI47+Sav1eq9MewoF67ae8Gywh96ZZm9EQDue2DlBZ6B48nK0PNHEc",
+	"fm7FH94c+qGQWy/KfzWxiqH7cuC7gzbQ8a+gpfY2OmA+dVB7CvY4iA/zvsWoNzy6L86rGmKpw+EcaOOa",
+	"22ziukF8MDkkw76AZ3XxBjB3tJmtzavQLyz7e4CZuwms7aOXWWQy0leQZWFrSEBsyfmEtatCkN8rnHvf",
+	"k1hgkSHFkVa8OtFiNTAhHK0RpBIbPGJlITcmFyh5lFjT9oTVOeImLOldqoX1R49sRKMSmBrrj0lYMIs2",
+	"wUVNBTYTR4XllQQsMPxALVHJKVPyXI/8p35NMnj/p32B/kR8BpkSmfdJOsdJlliiPyfsz4ODg/p/PU7S",
+	"KgOcoD/ReHQ0Rn8iTVHIb/Ke89x/b0PAnsL+TbznEudz28evymt6jc/ao3pVef0Gm4ftVAS2HU/aI3t1",
+	"h038nyneq/9uKg7brsemGJ/fHx4EDqi1RvPIueWwQldkHVrzhF3IK8oWdcCn4hywpiByaVDHnS904XPz",
+	"eURzpGAoZGs7mzleF8F3YRFlzsWEdY9RwddJ4KggXsUro+KogKqnddAecBv0E4xhVrhlgAkDLgVMCrwi",
+	"I2RLYGtOlUFsX694dVLHvNXYa2KJEeRwmPKDZuMOk2NkEzpMLLN9awNlNHBgIP+VPovUuQvrYfRBIISQ",
+	"lxSC/gd6MB6dob/b2Q/cVA/RoXsDwz/UnVdLahyUAI2xZh5HJrbzqI5kM1Cs4QRLgfoieW5+aD3e23rS",
+	"ZLMkfmS2C5EcoUvgMbBc41kD4ZHA94fmZEUM88EFt5+gMUzQRsP50vNowkwBfs2irThL8nljz7a+OS/K",
+	"PSRmmvwvX8n9knJmO53zK5tnBnIPh2wjGtJw95BvolH9SK1BsclTNNhorkH7EaO9r/TPXobWRvtxS/P4",
+	"wieyRf7/ZjZiX4xCXrWvsNbaFnZDczZNDr3PfYOJ1gVdhLJ+K5vk0GRIoZQX+uJZ2JJaLEOCmA/wugzV",
+	"ORf6yg0U0UzQnOcGoTTng7tnwkCeaX9FvC7Deg6B0y7LAyvzvS53UZi46863yQO2YGcinzBXkRbszBuq",
+	"vUK+jMvJq9UbqfBaNo8fnI6/fzhCH5yA1JZCJ0wqXko0IxBdAoKoyfbpqP76rGdEw1V6w4RYpsn/+0qa",
+	"eTvZ8BtxzC+tn+9J2V9doW92ShvEG92LYxCzBbE5PKAXBb/wD5HDS75CfK5MoonA7NZc/9BqW8afdB9M",
+	"q00ftlrhVyKQTm3EG0si/8Uo4j8Ww+3xBJB6A/4u68+PDEkn9gMlX/Ck7QwBaL0wLlCAztn45OvNqBWt",
+	"e4kQtZU4wXVra4e7uFvvVGqgt4/lMLdfJ998Ni9Npn3ofDav+QLGv99d2k/vID30Lls0pdC37vGtrZ6+",
+	"/yZNzwaBtrKGusM9QcWyZOlH4hKm0JIIsh1Af2yHzR/f9PDfeynRiY+4yabNFUQJmspNm3tlm2zlPIp8",
+	"UodljmmHA+wUN2MXch/EbhfszAFvBC80BlQS6RUiG0KxAShACxsP/K1p8ZeigyCCwFaHMcR+eMwJSyZb",
+	"8xBEIdthS5mBUeP4MNFd/Rwt0Phs+QHwKDYfqa5vyVHffyIDQ112qhbErgYhcV+7rr9pbAZzURL9oQxJ",
+	"gwJXo2bjUW+AdPPx5v8HAAD//w==",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
