@@ -43,14 +43,18 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if err == nil && flags.PrintConfig {
 		err = config.Print(stdout, cfg)
 	} else if err == nil {
-		if info, ok := debug.ReadBuildInfo(); ok && version == "" {
-			version = info.Main.Version
-		}
-		err = holmesgptapi.Run(ctx, cfg, holmesgptapi.Options{Stderr: stderr, Version: version, DrainDelay: drainDelay})
+		err = holmesgptapi.Run(ctx, cfg, holmesgptapi.Options{Stderr: stderr, Version: builtVersion(), DrainDelay: drainDelay})
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "holmesgpt-api:", err)
 		return 1
 	}
 	return 0
+}
+
+func builtVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		return info.Main.Version
+	}
+	return version
 }
