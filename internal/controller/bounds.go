@@ -31,8 +31,12 @@ const (
 	// maxParameterBytes bounds the parameters of a workflow as JSON.
 	maxParameterBytes = 64 << 10
 
-	// maxStatusBytes bounds the status as JSON, far below what etcd takes with any spec beside it.
+	// maxStatusBytes bounds the status as JSON.
 	maxStatusBytes = 256 << 10
+
+	// maxObjectBytes bounds a resource as JSON, with its status: what etcd takes unless it is told
+	// otherwise, less a margin for what is stored around it and for a late warning.
+	maxObjectBytes = 1536<<10 - 8<<10
 )
 
 // cutMark ends a text that was cut.

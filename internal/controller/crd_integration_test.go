@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,7 +9,9 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/controlplane/controlplanetest"
@@ -70,6 +73,61 @@ func TestAPIServerTakesEveryStatus(t *testing.T) {
 			}}})
 		}
 	}
+}
+
+// The API server stores no object above etcd's limit. Beside a spec that is near it the status is
+// shortened as far as it must be; where nothing but the end fits, that is stored.
+func TestAPIServerTakesTheLargest(t *testing.T) {
+	c, namespace := apiServer(t)
+	for name, tt := range map[string]struct {
+		spec int // bytes
+		want v1alpha1.Phase
+	}{
+		"room for all that decides": {1380 << 10, v1alpha1.PhaseCompleted},
+		"room for its beginning":    {1420 << 10, v1alpha1.PhaseFailed},
+		"room for the end":          {1500 << 10, v1alpha1.PhaseFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := created(t, c, namespace, fmt.Sprint("large-", tt.spec), func(a *v1alpha1.AIAnalysis) {
+				a.Spec.AnalysisRequest.SignalContext.EnrichmentResults.CustomLabels = map[string][]string{"big": {strings.Repeat("x", tt.spec)}}
+			})
+			service := &joining{began: make(map[string]time.Time)}
+			l := immortal()
+			investigator := large{mortalInvestigator{l, service}}
+			r, err := build(c, c, Options{
+				Investigator: investigator, Evaluator: manual{}, Recorder: mortalRecorder{l, &trailStore{ids: map[string]bool{}}}, Settings: DefaultSettings(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			err = wait.PollUntilContextCancel(ctx, 200*time.Millisecond, true, func(ctx context.Context) (bool, error) {
+				if _, err := r.Reconcile(ctx, reconcile.Request{NamespacedName: nameOf(a)}); err != nil {
+					return false, err
+				}
+				err := c.Get(ctx, nameOf(a), a)
+				return a.Status.Phase.Terminal(), err
+			})
+			if err != nil {
+				t.Fatalf("phase %s: %v", a.Status.Phase, err)
+			}
+			if a.Status.Phase != tt.want || len(service.began) != 1 {
+				t.Errorf("got phase %s (%s, %s) after %d investigations, want %s after 1", a.Status.Phase, a.Status.SubReason, a.Status.Message, len(service.began), tt.want)
+			}
+		})
+	}
+}
+
+// large answers with more than any status holds.
+type large struct{ Investigator }
+
+func (l large) Investigate(ctx context.Context, key string, in incident.Incident) (incident.Investigation, error) {
+	if _, err := l.Investigator.Investigate(ctx, key, in); err != nil {
+		return incident.Investigation{}, err
+	}
+	return largest(), nil
 }
 
 func TestSpecIsImmutable(t *testing.T) {

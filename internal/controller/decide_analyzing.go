@@ -67,6 +67,6 @@ func (s Settings) analyzing(f facts) step {
 		setCondition(next, f, v1alpha1.ConditionPolicyStale, true, v1alpha1.ReasonPolicyRefused,
 			fmt.Sprintf("An earlier policy decided, because the policy file was refused: %v.", stale))
 	}
-	fit(next)
+	fit(next, f.analysis)
 	return step{status: next}
 }

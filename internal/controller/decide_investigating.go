@@ -160,7 +160,7 @@ func (s Settings) answered(f facts) step {
 		next.Message = "The investigation is complete; asking the approval policy."
 		setCondition(next, f, v1alpha1.ConditionInvestigationComplete, true, v1alpha1.ReasonInvestigationSucceeded, "The investigation answered.")
 	}
-	fit(next)
+	fit(next, f.analysis)
 	return step{status: next}
 }
 

@@ -6,12 +6,13 @@ import (
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 )
 
-// fit makes the status fit maxStatusBytes as JSON. What it takes away, in this order, is what the
-// evidence bundle or the catalog has as well; what identifies, decides or runs something stays.
-func fit(s *v1alpha1.AIAnalysisStatus) {
+// fit makes the status fit as JSON beside the rest of a. What it takes away, in this order, is what
+// the evidence bundle or the catalog has as well; what identifies, decides or runs something stays.
+func fit(s *v1alpha1.AIAnalysisStatus, a *v1alpha1.AIAnalysis) {
 	const shortened = "The status was too large: parts of it were shortened or left out. The evidence bundle has all of the evidence."
+	limit := min(maxStatusBytes, maxObjectBytes-size(without(a)))
 	for i, shed := range sheds {
-		if size(s) <= maxStatusBytes {
+		if size(s) <= limit {
 			return
 		}
 		if i == 0 {
@@ -21,8 +22,21 @@ func fit(s *v1alpha1.AIAnalysisStatus) {
 	}
 }
 
-func size(s *v1alpha1.AIAnalysisStatus) int {
-	b, err := json.Marshal(s)
+// without returns a without its status, and without what the API server drops when it needs room.
+func without(a *v1alpha1.AIAnalysis) *v1alpha1.AIAnalysis {
+	bare := &v1alpha1.AIAnalysis{TypeMeta: a.TypeMeta, ObjectMeta: a.ObjectMeta, Spec: a.Spec}
+	bare.ManagedFields = nil
+	return bare
+}
+
+// oversized reports whether a with the given status is more than etcd usually takes. The API server
+// answers that with an error that nothing but its text tells from a failure that passes.
+func oversized(a *v1alpha1.AIAnalysis, s *v1alpha1.AIAnalysisStatus) bool {
+	return size(without(a))+size(s) > maxObjectBytes
+}
+
+func size(v any) int {
+	b, err := json.Marshal(v)
 	if err != nil {
 		// All numbers are finite and all times in range, so there is nothing left to fail.
 		return 0

@@ -346,30 +346,41 @@ func TestStaleDecisionIsNotStored(t *testing.T) {
 }
 
 // A status that the API server refuses ends the analysis with what it does take, instead of being
-// offered for ever.
+// offered for ever: one on the way, and one that was held back until its events were delivered.
 func TestRefusedStatus(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := storeOf(t, fresh(false))
-		refusing := interceptor.NewClient(c, interceptor.Funcs{
-			SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-				if body, err := p.Data(obj); err != nil || strings.Contains(string(body), "selectedWorkflow") {
-					return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind(v1alpha1.Kind).GroupKind(), obj.GetName(), nil)
+	for name, what := range map[string]string{
+		"on the way": `"phase":"Analyzing"`,
+		"the end":    `"phase":"Completed"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := storeOf(t, fresh(false))
+				offers := 0
+				refusing := interceptor.NewClient(c, interceptor.Funcs{
+					SubResourcePatch: func(ctx context.Context, c client.Client, sub string, obj client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+						if body, err := p.Data(obj); err != nil || strings.Contains(string(body), what) {
+							if offers++; offers > 10 {
+								t.Fatalf("a status with %s was offered %d times", what, offers)
+							}
+							return apierrors.NewInvalid(v1alpha1.GroupVersion.WithKind(v1alpha1.Kind).GroupKind(), obj.GetName(), nil)
+						}
+						return c.SubResource(sub).Patch(ctx, obj, p, opts...)
+					},
+				})
+				service := &joining{began: make(map[string]time.Time)}
+				l := immortal()
+				run(t, refusing, l, Options{Investigator: mortalInvestigator{l, service}, Evaluator: manual{}, Recorder: mortalRecorder{l, &trailStore{ids: map[string]bool{}}}, Settings: DefaultSettings()})
+				a := &v1alpha1.AIAnalysis{}
+				if err := c.Get(t.Context(), client.ObjectKeyFromObject(fresh(false)), a); err != nil {
+					t.Fatal(err)
 				}
-				return c.SubResource(sub).Patch(ctx, obj, p, opts...)
-			},
+				if diff := cmp.Diff(ending{v1alpha1.PhaseFailed, v1alpha1.ReasonWorkflowResolutionFailed, v1alpha1.SubReasonValidationError, noWorkflow}, endingOf(&a.Status), allowUnexported); diff != "" {
+					t.Errorf("outcome differs (-want +got):\n%s", diff)
+				}
+				if len(service.began) != 1 {
+					t.Errorf("%d investigations, want 1", len(service.began))
+				}
+			})
 		})
-		service := &joining{began: make(map[string]time.Time)}
-		l := immortal()
-		run(t, refusing, l, Options{Investigator: mortalInvestigator{l, service}, Evaluator: manual{}, Recorder: mortalRecorder{l, &trailStore{ids: map[string]bool{}}}, Settings: DefaultSettings()})
-		a := &v1alpha1.AIAnalysis{}
-		if err := c.Get(t.Context(), client.ObjectKeyFromObject(fresh(false)), a); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(ending{v1alpha1.PhaseFailed, v1alpha1.ReasonWorkflowResolutionFailed, v1alpha1.SubReasonValidationError, noWorkflow}, endingOf(&a.Status), allowUnexported); diff != "" {
-			t.Errorf("outcome differs (-want +got):\n%s", diff)
-		}
-		if len(service.began) != 1 {
-			t.Errorf("%d investigations, want 1", len(service.began))
-		}
-	})
+	}
 }

@@ -162,18 +162,19 @@ func (r *Reconciler) release(ctx context.Context, name types.NamespacedName, a *
 			"remediation", a.Spec.RemediationID, "audit", next.AuditState, "error", h.err)
 		next.Warnings = texts(append([]string{auditWarning(next.AuditState)}, next.Warnings...), maxLines, maxLine)
 	}
-	if _, err := r.put(ctx, name, a, h.facts, next); err != nil {
-		return err
+	written, err := r.put(ctx, name, a, h.facts, next)
+	if written != nil { // else another one is held in its place
+		r.deliveries.drop(name)
 	}
-	r.deliveries.drop(name)
-	return nil
+	return err
 }
 
 // put writes next as the status of a, and tells of it. f is what it was decided on. A status that
-// the API server refuses for its content is replaced by one that says so.
+// the API server refuses for its content is replaced by one that says so; it is held back in turn,
+// and then put returns nil.
 func (r *Reconciler) put(ctx context.Context, name types.NamespacedName, a *v1alpha1.AIAnalysis, f facts, next *v1alpha1.AIAnalysisStatus) (*v1alpha1.AIAnalysis, error) {
 	written, err := r.writeStatus(ctx, a, next)
-	if refused(err) && !(next.Reason == v1alpha1.ReasonWorkflowResolutionFailed && next.SubReason == v1alpha1.SubReasonValidationError) {
+	if (refused(err) || err != nil && oversized(a, next)) && !(next.Reason == v1alpha1.ReasonWorkflowResolutionFailed && next.SubReason == v1alpha1.SubReasonValidationError) {
 		r.log.Error("the API server refused a status", "namespace", a.Namespace, "name", a.Name,
 			"phase", next.Phase, "reason", next.Reason, "error", err)
 		r.deliveries.drop(name)

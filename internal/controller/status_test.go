@@ -58,11 +58,11 @@ func checkIdentity(t tb, got *v1alpha1.SelectedWorkflow, want *incident.Selected
 	}
 }
 
-// The largest status that the bounds allow is still small enough, and keeps what decides.
-func TestFitKeepsWhatDecides(t *testing.T) {
+// largest returns an investigation that says more than any status holds.
+func largest() incident.Investigation {
 	long := strings.Repeat("<", 20_000) // six bytes each in JSON
 	ref := incident.Ref{APIVersion: long, Kind: long, Namespace: long, Name: long, UID: long}
-	inv := incident.Investigation{
+	return incident.Investigation{
 		IncidentID: long, Analysis: long, Confidence: 0.9,
 		RootCause: incident.RootCause{Summary: long, SignalType: long, Factors: repeat(long, 60), Target: &ref},
 		Warnings:  repeat(long, 60), Chain: repeat(incident.Link{Subject: ref, Statement: long, Evidence: repeat("e1", 40)}, 40),
@@ -76,11 +76,16 @@ func TestFitKeepsWhatDecides(t *testing.T) {
 			Parameters: map[string]string{"A": strings.Repeat("<", maxParameterBytes/6-10)},
 		},
 	}
+}
+
+// The largest status that the bounds allow is still small enough, and keeps what decides.
+func TestFitKeepsWhatDecides(t *testing.T) {
+	inv := largest()
 	a := running(false)
 	next := DefaultSettings().decide(facts{now: testTime, analysis: a, answer: &answer{investigation: inv}}).status
 	checkStored(t, next)
 	a.Status = *next
-	v := &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: long, Rules: repeat(long, 60)}}
+	v := &verdict{decision: incident.Decision{ApprovalRequired: true, Reason: inv.Analysis, Rules: repeat(inv.Analysis, 60)}}
 	next = DefaultSettings().decide(facts{now: testTime, analysis: a, verdict: v}).status
 	checkStored(t, next)
 
