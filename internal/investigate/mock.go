@@ -109,7 +109,7 @@ func (m *Mock) Investigate(ctx context.Context, in incident.Incident) (incident.
 		"MOCK_MODE: the workflow is not from the catalog and was not validated",
 	}, inv.Warnings...)
 
-	prompt := fmt.Sprintf("mock investigation of %s on %s", in.SignalType, in.Resource)
+	prompt := fmt.Sprintf("mock investigation of %s on %s", in.SignalType, subject(in))
 	events := []audit.Payload{
 		audit.LLMRequest{IncidentID: in.ID, Model: mockModel, Prompt: prompt, Toolsets: []string{"mock"}},
 		audit.LLMResponse{IncidentID: in.ID, Analysis: inv.Analysis},
@@ -158,18 +158,29 @@ func (s mockScenario) filled(in incident.Incident) map[string]string {
 }
 
 func (s mockScenario) rootCause(in incident.Incident) incident.RootCause {
-	target := in.Resource
-	return incident.RootCause{
-		Summary: s.summary + ": " + in.Resource.String(), Severity: s.severity, SignalType: in.SignalType,
-		Factors: append([]string(nil), s.factors...), Target: &target,
+	c := incident.RootCause{
+		Summary: s.summary + ": " + subject(in), Severity: s.severity, SignalType: in.SignalType,
+		Factors: append([]string(nil), s.factors...),
 	}
+	if target := in.Resource; target.Kind != "" && target.Name != "" {
+		c.Target = &target
+	}
+	return c
+}
+
+// subject names the resource; a recovery may be asked for without one.
+func subject(in incident.Incident) string {
+	if in.Resource.Kind == "" || in.Resource.Name == "" {
+		return "an unnamed resource"
+	}
+	return in.Resource.String()
 }
 
 // incident is the table of the incident endpoint.
 func (m *Mock) incident(in incident.Incident, now time.Time) incident.Investigation {
 	s := mockRow(in.SignalType)
 	inv := incident.Investigation{
-		Analysis:  fmt.Sprintf("Mock analysis of %s on %s: %s.", nonEmpty(in.SignalType, "an unknown signal"), in.Resource, s.summary),
+		Analysis:  fmt.Sprintf("Mock analysis of %s on %s: %s.", nonEmpty(in.SignalType, "an unknown signal"), subject(in), s.summary),
 		RootCause: s.rootCause(in), TargetInOwnerChain: true,
 	}
 	switch strings.ToUpper(in.SignalType) {
@@ -215,7 +226,7 @@ func (m *Mock) incident(in incident.Incident, now time.Time) incident.Investigat
 func (m *Mock) recovery(in incident.Incident) incident.Investigation {
 	s := mockRow(in.SignalType)
 	inv := incident.Investigation{
-		Analysis:  fmt.Sprintf("Mock recovery analysis of %s on %s: %s.", nonEmpty(in.SignalType, "an unknown signal"), in.Resource, s.summary),
+		Analysis:  fmt.Sprintf("Mock recovery analysis of %s on %s: %s.", nonEmpty(in.SignalType, "an unknown signal"), subject(in), s.summary),
 		RootCause: s.rootCause(in), TargetInOwnerChain: true,
 	}
 	rec := &incident.RecoveryAssessment{

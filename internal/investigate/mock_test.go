@@ -237,6 +237,14 @@ func TestMockRecoveryRows(t *testing.T) {
 			})
 		}
 	}
+	t.Run("without a resource", func(t *testing.T) {
+		in := mockRecovery("OOMKilled")
+		in.Resource = incident.Ref{}
+		inv, _ := mockAnswer(t, in)
+		if inv.RootCause.Target != nil || strings.Contains(inv.Analysis, "  ") {
+			t.Errorf("target %v, analysis %q", inv.RootCause.Target, inv.Analysis)
+		}
+	})
 	t.Run("without a previous execution", func(t *testing.T) {
 		in := mockIncident("OOMKilled")
 		in.Recovery = &incident.Recovery{}
