@@ -49,9 +49,13 @@ func InstallCRDs(ctx context.Context, cfg *rest.Config, manifest []byte) error {
 			if !v.Served {
 				continue
 			}
-			uri := fmt.Sprintf("/apis/%s/%s/%s?limit=1", crd.Spec.Group, v.Name, crd.Spec.Names.Plural)
-			if err := untilServed(ctx, cfg, uri); err != nil {
-				return fmt.Errorf("install CRD %s, version %s: %w", crd.Name, v.Name, err)
+			group := "/apis/" + crd.Spec.Group
+			version := group + "/" + v.Name
+			// Discovery, which clients ask before they ask for the resource, can come after the resource.
+			for _, uri := range []string{version + "/" + crd.Spec.Names.Plural + "?limit=1", group, version} {
+				if err := untilServed(ctx, cfg, uri); err != nil {
+					return fmt.Errorf("install CRD %s, version %s: %w", crd.Name, v.Name, err)
+				}
 			}
 		}
 	}
@@ -96,7 +100,7 @@ func decodeCRDs(manifest []byte) ([]*crd, error) {
 	return crds, nil
 }
 
-// untilServed waits for a list of the resource to succeed: a CRD is Established a little before its resource is served.
+// untilServed waits for the path to be answered: a CRD is Established a little before its resource is served.
 func untilServed(ctx context.Context, cfg *rest.Config, uri string) error {
 	tick := time.NewTicker(crdInterval)
 	defer tick.Stop()
