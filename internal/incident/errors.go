@@ -56,8 +56,7 @@ func KindOf(err error) ErrorKind {
 	if err == nil {
 		return ""
 	}
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Kind
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
