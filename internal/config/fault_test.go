@@ -110,6 +110,10 @@ func TestFaults(t *testing.T) {
 			},
 		},
 		{
+			name: "none is no number of log lines", load: hapi, document: "observe: {max_log_lines: 0}\n",
+			want: []string{`FILE:1: observe.max_log_lines: 0 is not between 1 and 100000`},
+		},
+		{
 			name: "authentication is not pretended", load: hapi, env: []string{"AUTH_ENABLED", "true"},
 			want: []string{`environment variable AUTH_ENABLED: auth_enabled: callers cannot be authenticated by this service; set it to false and admit only the controller by a NetworkPolicy`},
 		},

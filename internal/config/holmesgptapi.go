@@ -174,7 +174,7 @@ func (c *HolmesGPTAPI) check(r *report) {
 	r.between("limits.investigation_timeout", c.Limits.InvestigationTimeout, time.Second, time.Hour)
 
 	number(r, "observe.max_objects", c.Observe.MaxObjects, 1, 1_000_000)
-	number(r, "observe.max_log_lines", c.Observe.MaxLogLines, 0, 100_000)
+	number(r, "observe.max_log_lines", c.Observe.MaxLogLines, 1, 100_000)
 	number(r, "observe.max_bytes", c.Observe.MaxBytes, 1<<16, 1<<32)
 	r.between("observe.timeout", c.Observe.Timeout, 100*time.Millisecond, max(c.Limits.InvestigationTimeout, time.Second))
 
