@@ -1,7 +1,6 @@
 package investigate
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -43,11 +42,14 @@ type Options struct {
 	// Encode returns the bundle of a snapshot and its digest, "sha256:<hex>".
 	Encode func(*diagnose.Snapshot) (body []byte, digest string, err error)
 
-	// Threshold is the confidence below which a person must look; default 0.7.
-	Threshold float64
+	// Threshold is the confidence below which a person must look; nil means 0.7. With 0 no confidence
+	// is too low.
+	Threshold *float64
 	Clock     func() time.Time
 	Logger    *slog.Logger
 }
+
+const defaultThreshold = 0.7
 
 // Pipeline investigates incidents. It is safe for concurrent use.
 type Pipeline struct{ o Options }
@@ -57,10 +59,12 @@ func New(o Options) (*Pipeline, error) {
 	if o.Observer == nil || o.Catalog == nil || o.Bundles == nil || o.Audit == nil || o.Encode == nil {
 		return nil, incident.Errorf(incident.KindInvalid, "new pipeline", "Observer, Catalog, Bundles, Audit and Encode are required")
 	}
-	if o.Threshold < 0 || o.Threshold > 1 {
-		return nil, incident.Errorf(incident.KindInvalid, "new pipeline", "Threshold is %v, not from 0 to 1", o.Threshold)
+	if o.Threshold == nil {
+		o.Threshold = new(defaultThreshold)
 	}
-	o.Threshold = cmp.Or(o.Threshold, 0.7)
+	if t := *o.Threshold; !(t >= 0 && t <= 1) {
+		return nil, incident.Errorf(incident.KindInvalid, "new pipeline", "Threshold is %v, not from 0 to 1", t)
+	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
@@ -122,7 +126,7 @@ func (p *Pipeline) investigate(ctx context.Context, in incident.Incident) (incid
 			return none, nil, err
 		}
 	}
-	inv := answer(in, result, sel, p.o.Threshold)
+	inv := answer(in, result, sel, *p.o.Threshold)
 	inv.BundleDigest = digest
 	if warning != "" {
 		inv.Warnings = append(inv.Warnings, warning)

@@ -222,6 +222,17 @@ func TestVerdicts(t *testing.T) {
 			t.Errorf("warnings %q", inv.Warnings)
 		}
 	})
+	t.Run("no confidence is too low", func(t *testing.T) {
+		c, in := told(t, scenarioUncertain)
+		st := newStorage(t)
+		p, err := New(Options{Observer: c, Catalog: st, Bundles: st, Audit: st, Encode: encode, Threshold: new(0.0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if inv, err := p.Investigate(t.Context(), in); err != nil || inv.NeedsHumanReview || inv.Workflow == nil {
+			t.Errorf("review %v for %q, workflow %v, %v", inv.NeedsHumanReview, inv.HumanReviewReason, inv.Workflow, err)
+		}
+	})
 	t.Run("no workflow in the catalog", func(t *testing.T) {
 		c, in := told(t, scenarioOOM)
 		inv, err := pipeline(t, c, &storage{bundles: map[string][]byte{}}).Investigate(t.Context(), in)
@@ -407,7 +418,7 @@ func TestNewRefusesBadOptions(t *testing.T) {
 		"no bundles":    func(o *Options) { o.Bundles = nil },
 		"no audit":      func(o *Options) { o.Audit = nil },
 		"no encoder":    func(o *Options) { o.Encode = nil },
-		"bad threshold": func(o *Options) { o.Threshold = 1.5 },
+		"bad threshold": func(o *Options) { o.Threshold = new(1.5) },
 	} {
 		o := good
 		change(&o)

@@ -126,7 +126,7 @@ func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, tra
 	}
 	pipeline, err := investigate.New(investigate.Options{
 		Observer: live, Catalog: storage, Bundles: storage, Audit: trail, Encode: observe.Encode,
-		Threshold: cfg.Review.ConfidenceThreshold, Logger: log,
+		Threshold: &cfg.Review.ConfidenceThreshold, Logger: log,
 	})
 	if err != nil {
 		return nil, nil, err
