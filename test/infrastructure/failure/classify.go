@@ -29,8 +29,7 @@ func Classify(ctx context.Context, phase string, err error, probes Probes) Findi
 	if err == nil {
 		return Finding{}
 	}
-	var known Typed
-	if errors.As(err, &known) {
+	if known, ok := errors.AsType[Typed](err); ok {
 		return complete(known.Finding(), phase)
 	}
 	if errors.Is(err, context.Canceled) {

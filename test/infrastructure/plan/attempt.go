@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,7 +76,7 @@ func (p *phaseRun) unit(ctx context.Context, name string, u Unit, c *crowd) erro
 		dir := filepath.Join(p.dir, fmt.Sprintf("attempt-%d", attempt), slug(name))
 		t.evidence(ctx, dir, err, f)
 		if why := t.prepare(ctx, f, attempt); why != "" {
-			f.Tried = append(t.tried, why)
+			f.Tried = slices.Concat(t.tried, []string{why})
 			fmt.Fprintf(p.log, "%s: %s\n", name, why)
 			return failure.With(fmt.Errorf("%s: %w", name, err), f)
 		}

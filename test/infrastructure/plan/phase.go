@@ -142,7 +142,7 @@ func (r *run) holds(ctx context.Context, ph Phase) (digest, why string, err erro
 	}
 	if err := safely(func() error { return ph.Verify(ctx, r.facts) }); err != nil {
 		if cause := command.Cause(ctx); cause != nil {
-			err = fmt.Errorf("%w: %v", cause, err)
+			err = &reasoned{reason: cause, err: err}
 		}
 		return digest, "what it did no longer holds: " + err.Error(), nil
 	}
@@ -203,8 +203,7 @@ func because(ctx context.Context, err error) error {
 	if err == nil || !expired(ctx) || errors.Is(err, cause) {
 		return err
 	}
-	var known failure.Typed
-	if errors.As(err, &known) {
+	if _, ok := errors.AsType[failure.Typed](err); ok {
 		return err
 	}
 	return &reasoned{reason: cause, err: err}
