@@ -33,6 +33,8 @@ type kernelFacts struct {
 	systemd     bool // the machine was started by systemd
 	hybrid      bool // controllers are left on the second hierarchy beside the first
 	runc        string
+	netavark    bool // Podman's own network program is installed
+	cni         bool // the plugins that it used before are
 }
 
 // podmanLimit is the limit of open files and of processes that Podman, as root, sets in every container.
@@ -70,6 +72,9 @@ func settings(info Info, conf map[string]any, k kernelFacts) (set []setting, not
 		if info.LogDriver == "journald" {
 			set = append(set, setting{"containers", "log_driver", "k8s-file", "there is no journal here, and Kind reads a node's log to know that it is up"})
 		}
+	}
+	if info.NetworkBackend == "cni" && !k.cni && k.netavark {
+		set = append(set, setting{"network", "network_backend", "netavark", "Podman chose CNI, whose plugins are not installed"})
 	}
 	if len(set) > 0 && lookup(conf, "engine", "stop_timeout") == nil {
 		set = append(set, setting{"engine", "stop_timeout", stopTimeout, "a node's systemd does not end on Podman's signal, so that deleting a cluster takes this long for each node"})
@@ -244,8 +249,6 @@ func (e *Engine) kernelFacts() kernelFacts {
 	if n, err := strconv.ParseUint(strings.TrimSpace(read("/proc/sys/kernel/pid_max")), 10, 64); err == nil {
 		k.pidMax = n
 	}
-	_, err := os.Stat(e.host.path("/run/systemd/system"))
-	k.systemd = err == nil
 	k.hybrid = strings.TrimSpace(read("/sys/fs/cgroup/unified/cgroup.controllers")) != ""
 	for _, dir := range slices.Concat(filepath.SplitList(e.host.Getenv("PATH")), []string{"/usr/sbin", "/usr/bin"}) {
 		if path, err := exec.LookPath(filepath.Join(dir, "runc")); err == nil {
@@ -253,5 +256,14 @@ func (e *Engine) kernelFacts() kernelFacts {
 			break
 		}
 	}
+	installed := func(paths ...string) bool {
+		return slices.ContainsFunc(paths, func(path string) bool {
+			_, err := os.Stat(e.host.path(path))
+			return err == nil
+		})
+	}
+	k.systemd = installed("/run/systemd/system")
+	k.netavark = installed("/usr/lib/podman/netavark", "/usr/libexec/podman/netavark", "/usr/local/lib/podman/netavark", "/usr/local/libexec/podman/netavark")
+	k.cni = installed("/opt/cni/bin/bridge", "/usr/lib/cni/bridge", "/usr/libexec/cni/bridge", "/usr/local/lib/cni/bridge", "/usr/local/libexec/cni/bridge")
 	return k
 }

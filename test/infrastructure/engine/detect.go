@@ -23,6 +23,8 @@ type Host struct {
 	Getenv func(string) string
 	// StateDir is where the choice is remembered and a containers.conf is written; it is made when it is missing. Required.
 	StateDir string
+	// Network is the name of the nodes' network; empty: NetworkName.
+	Network string
 	// OS is the operating system; empty: that of this process.
 	OS string
 	// Root is where the file system is looked at; empty: "/".
@@ -87,8 +89,8 @@ func Detect(ctx context.Context, r command.Runner, h Host) (*Engine, error) {
 	e.env = []string{
 		"E2E_RUNTIME=" + string(c.kind),
 		"KIND_EXPERIMENTAL_PROVIDER=" + string(c.kind),
-		"KIND_EXPERIMENTAL_PODMAN_NETWORK=" + NetworkName,
-		"KIND_EXPERIMENTAL_DOCKER_NETWORK=" + NetworkName,
+		"KIND_EXPERIMENTAL_PODMAN_NETWORK=" + e.network(),
+		"KIND_EXPERIMENTAL_DOCKER_NETWORK=" + e.network(),
 	}
 	if e.kind == Podman {
 		if err := e.configure(ctx); err != nil {

@@ -16,14 +16,12 @@ type Egress struct {
 	Why    string // for people, in either case
 }
 
-// egressComment marks our rules.
-const egressComment = NetworkName
-
 // egressRule rejects what comes from the bridge and is forwarded to anywhere else: out of the machine, and into the
 // networks of others. Ports that are published on this machine are not forwarded and keep working. It matches the
-// interface, not the subnet, because a packet that lost its translation carries a pod's address.
-func egressRule(bridge string) []string {
-	return []string{"FORWARD", "-i", bridge, "!", "-o", bridge, "-m", "comment", "--comment", egressComment, "-j", "REJECT"}
+// interface, not the subnet, because a packet that lost its translation carries a pod's address. The comment is the
+// network's name.
+func egressRule(network, bridge string) []string {
+	return []string{"FORWARD", "-i", bridge, "!", "-o", bridge, "-m", "comment", "--comment", network, "-j", "REJECT"}
 }
 
 // CloseEgress rejects what would leave the machine from the nodes' network, which must exist. Where that cannot be done
@@ -34,14 +32,14 @@ func (e *Engine) CloseEgress(ctx context.Context) (Egress, error) {
 	if err != nil || state.Closed || bridge == "" {
 		return state, err
 	}
-	rule := egressRule(bridge)
+	rule := egressRule(e.network(), bridge)
 	args := append([]string{"-I", rule[0], "1"}, rule[1:]...)
 	if _, err := e.iptables(ctx, args...); err != nil {
-		return Egress{}, fmt.Errorf("close egress of network %s: %w", NetworkName, err)
+		return Egress{}, fmt.Errorf("close egress of network %s: %w", e.network(), err)
 	}
 	state, _, err = e.egress(ctx)
 	if err == nil && !state.Closed {
-		err = fmt.Errorf("close egress of network %s: the rule is not there after it was set", NetworkName)
+		err = fmt.Errorf("close egress of network %s: the rule is not there after it was set", e.network())
 	}
 	return state, err
 }
@@ -60,18 +58,18 @@ func (e *Engine) egress(ctx context.Context) (Egress, string, error) {
 	if why := e.cannotFilter(); why != "" {
 		return Egress{Why: "egress is open: " + why}, "", nil
 	}
-	all, err := e.Networks(ctx, NetworkName)
+	all, err := e.Networks(ctx, e.network())
 	if err != nil {
 		return Egress{}, "", err
 	}
 	if len(all) == 0 {
-		return Egress{Why: "egress is open: there is no network " + NetworkName}, "", nil
+		return Egress{Why: "egress is open: there is no network " + e.network()}, "", nil
 	}
 	bridge := all[0].Bridge
 	if bridge == "" {
-		return Egress{Why: "egress is open: the bridge of network " + NetworkName + " is not known"}, "", nil
+		return Egress{Why: "egress is open: the bridge of network " + e.network() + " is not known"}, "", nil
 	}
-	_, err = e.iptables(ctx, append([]string{"-C"}, egressRule(bridge)...)...)
+	_, err = e.iptables(ctx, append([]string{"-C"}, egressRule(e.network(), bridge)...)...)
 	var failed *command.Error
 	switch {
 	case err == nil:
@@ -79,7 +77,7 @@ func (e *Engine) egress(ctx context.Context) (Egress, string, error) {
 	case errors.As(err, &failed) && failed.ExitCode == 1:
 		return Egress{Why: "egress is open: the rule for " + bridge + " is missing"}, bridge, nil
 	}
-	return Egress{}, "", fmt.Errorf("check egress of network %s: %w", NetworkName, err)
+	return Egress{}, "", fmt.Errorf("check egress of network %s: %w", e.network(), err)
 }
 
 // cannotFilter says why packets of the nodes cannot be filtered from here; empty if they can.
@@ -123,8 +121,8 @@ func (e *Engine) egressRules(ctx context.Context) ([][]string, error) {
 	for line := range strings.Lines(string(out)) {
 		fields := strings.Fields(line)
 		for i, f := range fields {
-			if f == "--comment" && i+1 < len(fields) && strings.Trim(fields[i+1], `"`) == egressComment && fields[0] == "-A" {
-				fields[i+1] = egressComment
+			if f == "--comment" && i+1 < len(fields) && strings.Trim(fields[i+1], `"`) == e.network() && fields[0] == "-A" {
+				fields[i+1] = e.network()
 				rules = append(rules, fields[1:])
 				break
 			}

@@ -22,7 +22,7 @@ const (
 	KindLabel = "io.x-k8s.kind.cluster"
 	// ImageValue is the value of Label on images.
 	ImageValue = "image"
-	// NetworkName is the network of all nodes.
+	// NetworkName is the network of all nodes, unless the host says otherwise.
 	NetworkName = "kubernaut-e2e"
 )
 

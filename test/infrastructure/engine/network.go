@@ -71,6 +71,14 @@ func parseNetworks(out []byte) ([]Network, error) {
 	return found, nil
 }
 
+// network is the name of the nodes' network.
+func (e *Engine) network() string {
+	if e.host.Network == "" {
+		return NetworkName
+	}
+	return e.host.Network
+}
+
 // EnsureNetwork makes the nodes' network, IPv4 on the first free of its subnets, unless it is there. One process of the
 // host makes it at a time.
 func (e *Engine) EnsureNetwork(ctx context.Context) (Network, error) {
@@ -79,12 +87,12 @@ func (e *Engine) EnsureNetwork(ctx context.Context) (Network, error) {
 		return Network{}, err
 	}
 	defer guard.Release() //nolint:errcheck // its file stays, which harms nobody
-	all, err := e.Networks(ctx, NetworkName)
+	all, err := e.Networks(ctx, e.network())
 	if err != nil {
 		return Network{}, err
 	}
 	if len(all) > 1 {
-		return Network{}, fmt.Errorf("network %s exists %d times; remove those without containers: %s network rm %s", NetworkName, len(all), e.kind, all[1].ID)
+		return Network{}, fmt.Errorf("network %s exists %d times; remove those without containers: %s network rm %s", e.network(), len(all), e.kind, all[1].ID)
 	}
 	if len(all) == 1 {
 		return all[0], nil
@@ -92,19 +100,19 @@ func (e *Engine) EnsureNetwork(ctx context.Context) (Network, error) {
 	if err := e.createNetwork(ctx); err != nil {
 		return Network{}, err
 	}
-	if all, err = e.Networks(ctx, NetworkName); err != nil {
+	if all, err = e.Networks(ctx, e.network()); err != nil {
 		return Network{}, err
 	}
 	if len(all) != 1 {
-		return Network{}, fmt.Errorf("network %s exists %d times after it was made", NetworkName, len(all))
+		return Network{}, fmt.Errorf("network %s exists %d times after it was made", e.network(), len(all))
 	}
 	return all[0], nil
 }
 
 func (e *Engine) createNetwork(ctx context.Context) error {
-	args := []string{"network", "create", "--driver", "bridge", "--label", Label + "=" + NetworkName}
+	args := []string{"network", "create", "--driver", "bridge", "--label", Label + "=" + e.network()}
 	if e.kind == Docker {
-		args = append(args, "--opt", "com.docker.network.bridge.name="+NetworkName)
+		args = append(args, "--opt", "com.docker.network.bridge.name="+e.network())
 		// A new network does not take over what was set for the default one.
 		if out, err := e.ask(ctx, "network", "inspect", "bridge", "--format", `{{index .Options "com.docker.network.driver.mtu"}}`); err == nil && strings.TrimSpace(string(out)) != "" {
 			args = append(args, "--opt", "com.docker.network.driver.mtu="+strings.TrimSpace(string(out)))
@@ -112,12 +120,12 @@ func (e *Engine) createNetwork(ctx context.Context) error {
 	}
 	for n := firstSubnet; ; n++ {
 		subnet := fmt.Sprintf(subnetFormat, n)
-		_, err := e.ask(ctx, append(slices.Clone(args), "--subnet", subnet, NetworkName)...)
+		_, err := e.ask(ctx, append(slices.Clone(args), "--subnet", subnet, e.network())...)
 		if err == nil {
 			return nil
 		}
 		if !taken(err) || n == lastSubnet {
-			return fmt.Errorf("make network %s on %s: %w", NetworkName, subnet, err)
+			return fmt.Errorf("make network %s on %s: %w", e.network(), subnet, err)
 		}
 	}
 }
@@ -136,21 +144,35 @@ func taken(err error) bool {
 	return false
 }
 
-// RemoveNetwork removes the nodes' network and its egress rules, unless a container is on it or there is none.
+// RemoveNetwork removes the nodes' network and its egress rules, unless there is none, a container is on it, or another
+// process holds the lock of a cluster: that one relies on the network, and on its rules, before it has any container.
 func (e *Engine) RemoveNetwork(ctx context.Context) (removed bool, err error) {
 	guard, err := e.guardNetwork(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer guard.Release() //nolint:errcheck // its file stays, which harms nobody
-	users, err := e.containers(ctx, "network="+NetworkName)
+	others, err := e.clusters("")
+	if err != nil {
+		return false, err
+	}
+	for _, c := range others {
+		path := LockPath(e.host.StateDir, c)
+		if holding, err := lock.Holding(path); err != nil || !holding {
+			continue // a file without a holder is no lock
+		}
+		if holder, err := lock.Read(path); err != nil || holder.PID != os.Getpid() {
+			return false, nil
+		}
+	}
+	users, err := e.containers(ctx, "network="+e.network())
 	if err != nil && !absent(err) {
 		return false, err
 	}
 	if len(users) > 0 {
 		return false, nil
 	}
-	all, err := e.Networks(ctx, NetworkName)
+	all, err := e.Networks(ctx, e.network())
 	if err != nil {
 		return false, err
 	}
@@ -170,9 +192,9 @@ func (e *Engine) guardNetwork(ctx context.Context) (*lock.Lock, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	host, _ := os.Hostname() // only said to people
-	guard, err := lock.Wait(ctx, filepath.Join(e.host.StateDir, "network.lock"), lock.Holder{PID: os.Getpid(), Host: host, RunID: "network", Since: time.Now()}, func(lock.Holder) {})
+	guard, err := lock.Wait(ctx, filepath.Join(e.host.StateDir, e.network()+".lock"), lock.Holder{PID: os.Getpid(), Host: host, RunID: "network", Since: time.Now()}, func(lock.Holder) {})
 	if err != nil {
-		return nil, fmt.Errorf("change network %s: %w", NetworkName, err)
+		return nil, fmt.Errorf("change network %s: %w", e.network(), err)
 	}
 	return guard, nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,9 +119,10 @@ func (e *Engine) clusters(cluster string) ([]string, error) {
 	return names, nil
 }
 
-// ownedContainers lists containers with our label and nodes: of the cluster, or those on our network.
+// ownedContainers lists containers with our label and nodes: of the cluster, or those on our network. A container also
+// has the labels of its image, so that the label of an image makes none ours.
 func (e *Engine) ownedContainers(ctx context.Context, cluster string) ([]Resource, error) {
-	filters := [][]string{{"label=" + Label}, {"label=" + KindLabel, "network=" + NetworkName}}
+	filters := [][]string{{"label=" + Label}, {"label=" + KindLabel, "network=" + e.network()}}
 	if cluster != "" {
 		filters = [][]string{{"label=" + Label + "=" + cluster}, {"label=" + KindLabel + "=" + cluster}}
 	}
@@ -134,13 +136,11 @@ func (e *Engine) ownedContainers(ctx context.Context, cluster string) ([]Resourc
 			return nil, err
 		}
 		for _, c := range containers {
-			if slices.ContainsFunc(found, func(r Resource) bool { return r.Name == c.Name }) {
+			byLabel := len(f) == 1 && cluster == ""
+			if byLabel && c.Labels[Label] == ImageValue || slices.ContainsFunc(found, func(r Resource) bool { return r.Name == c.Name }) {
 				continue
 			}
-			owner := c.Labels[KindLabel]
-			if owner == "" {
-				owner = c.Labels[Label]
-			}
+			owner := cmp.Or(c.Labels[KindLabel], c.Labels[Label])
 			if owner == probeValue {
 				owner = ""
 			}
@@ -153,7 +153,7 @@ func (e *Engine) ownedContainers(ctx context.Context, cluster string) ([]Resourc
 // ownedShared lists what clusters share.
 func (e *Engine) ownedShared(ctx context.Context) ([]Resource, error) {
 	var found []Resource
-	networks, err := e.Networks(ctx, NetworkName)
+	networks, err := e.Networks(ctx, e.network())
 	if err != nil {
 		return nil, err
 	}

@@ -239,7 +239,7 @@ func (e *Engine) readCommand(ctx context.Context, question string) (command.Cmd,
 	if err != nil {
 		return command.Cmd{}, "", err
 	}
-	c := e.Command("run", "--rm", "--network", "none", "--pid", "host", "--label", Label+"="+probeValue, ref, "read", question)
+	c := e.Command("run", "--rm", "--network", "none", "--pid", "host", "--cap-add", "SYS_PTRACE", "--label", Label+"="+probeValue, ref, "read", question)
 	c.Deadline, c.Quiet = quick, true
 	return c, "the machine that " + string(e.kind) + " runs in", nil
 }
