@@ -14,7 +14,8 @@ func feed(stdin io.WriteCloser, from io.Reader, touch func(), end context.Cancel
 	source := &touchingReader{Reader: from, touch: touch}
 	_, _ = io.Copy(stdin, source)
 	if source.err != nil {
-		end(&inputError{source.err})
+		end(&inputError{source.err}) // and the pipe stays open: its end would say that the input is whole
+		return
 	}
 	_ = stdin.Close()
 }

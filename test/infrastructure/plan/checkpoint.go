@@ -83,7 +83,8 @@ func LastRun(dir string) (string, error) {
 	return filepath.Join(dir, "runs", runs[len(runs)-1].Name()), nil
 }
 
-// writeJSON writes a file so that a reader, also after a crash, sees the old or the new content.
+// writeJSON writes a file so that a reader, also after this process was killed, sees the old or the new content. It does not
+// wait for the disk: a checkpoint that a power cut destroys is unreadable, which is as if there were none.
 func writeJSON(path string, v any) error {
 	content, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
@@ -95,7 +96,7 @@ func writeJSON(path string, v any) error {
 	}
 	defer os.Remove(f.Name())
 	_, err = f.Write(append(content, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

@@ -83,12 +83,12 @@ func (r *run) phase(ctx context.Context, ph Phase) {
 	p.mu.Unlock()
 	switch {
 	case err == nil:
-		if digest != "" {
+		if ph.Inputs != nil && !ph.Finally {
 			r.claim(ph, digest, begin)
 		}
 		r.end(ph, begin, Passed, p, nil)
 	case ctx.Err() != nil:
-		f := failure.Finding{Phase: ph.Name, Class: failure.Interrupted, Summary: "interrupted", Lines: []string{command.Cause(ctx).Error()}}
+		f := failure.Finding{Phase: ph.Name, Class: failure.Interrupted, Summary: "interrupted", Lines: []string{err.Error()}}
 		r.end(ph, begin, Interrupted, p, []failure.Finding{f.In("")})
 	default:
 		fmt.Fprintf(p.log, "failed: %v\n", err)

@@ -1,0 +1,244 @@
+package plan
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"kubernaut.ai/kubernaut/test/infrastructure/failure"
+)
+
+// world is what phases act on, so that what they claim can cease to hold.
+type world struct {
+	diary
+	inputs map[string]string
+	broken map[string]bool // what does not hold
+	fails  map[string]bool
+}
+
+func newWorld() *world {
+	return &world{inputs: make(map[string]string), broken: make(map[string]bool), fails: make(map[string]bool)}
+}
+
+// plan is preflight → build, cluster → load → deploy → specs, of which preflight and specs always run.
+func (w *world) plan() Plan {
+	phase := func(name string, after ...string) Phase {
+		ph := Phase{Name: name, After: after, Run: func(_ context.Context, task *Task) error {
+			w.add("%s", name)
+			if w.fails[name] {
+				return errors.New("odd")
+			}
+			w.broken[name] = false
+			return task.Facts.Set(name, "made with "+w.inputs[name])
+		}}
+		if name != "preflight" && name != "specs" {
+			ph.Inputs = func(context.Context) (string, error) { return w.inputs[name], nil }
+			ph.Verify = func(_ context.Context, f *Facts) error {
+				var made string
+				if ok, err := f.Get(name, &made); err != nil || !ok {
+					return errors.New("no fact")
+				}
+				if w.broken[name] {
+					return errors.New(name + " is gone")
+				}
+				return nil
+			}
+		}
+		return ph
+	}
+	return Plan{Suite: "s", Cluster: "c", Phases: []Phase{
+		phase("preflight"), phase("build", "preflight"), phase("cluster", "preflight", "build"),
+		phase("load", "build", "cluster"), phase("deploy", "load"), phase("specs", "deploy"),
+	}}
+}
+
+func TestResume(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		first  string // the phase that fails in the first run
+		change func(*world)
+		again  []string
+		why    string // of the first checkpointed phase that ran again
+	}{
+		{"from the failed phase", "deploy", func(*world) {}, []string{"preflight", "deploy", "specs"}, "no earlier run finished it"},
+		{"after failing specs", "specs", func(*world) {}, []string{"preflight", "specs"}, ""},
+		{"the cluster is gone", "deploy", func(w *world) { w.broken["cluster"] = true }, []string{"preflight", "cluster", "load", "deploy", "specs"}, "cluster is gone"},
+		{"the code has changed", "specs", func(w *world) { w.inputs["build"] = "2" }, []string{"preflight", "build", "cluster", "load", "deploy", "specs"}, "inputs have changed"},
+		{"the manifests have changed", "specs", func(w *world) { w.inputs["deploy"] = "2" }, []string{"preflight", "deploy", "specs"}, "inputs have changed"},
+		{"an image is gone from a node", "specs", func(w *world) { w.broken["load"] = true }, []string{"preflight", "load", "deploy", "specs"}, "load is gone"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld()
+			dir := t.TempDir()
+			w.fails[c.first] = true
+			first := mustRun(t, t.Context(), w.plan(), Options{Dir: dir})
+			if first.ExitCode() == failure.ExitOK {
+				t.Fatal("the first run passed")
+			}
+			w.fails[c.first] = false
+			c.change(w)
+			w.entries = nil
+			second := mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Resume: true})
+			if got := w.all(); !slices.Equal(got, c.again) || second.ExitCode() != failure.ExitOK {
+				t.Errorf("ran %q, want %q (%s)", got, c.again, statuses(second))
+			}
+			if second.Resumed != first.RunID {
+				t.Errorf("resumed %q, want %q", second.Resumed, first.RunID)
+			}
+			for _, p := range second.Phases {
+				if p.Status == Held != !slices.Contains(c.again, p.Name) {
+					t.Errorf("%s: got %s", p.Name, p.Status)
+				}
+			}
+			if c.why != "" {
+				i := slices.IndexFunc(second.Phases, func(p PhaseResult) bool { return p.Name == c.again[1] })
+				if got := second.Phases[i].Why; !strings.Contains(got, c.why) {
+					t.Errorf("%s ran again: %q, want %q", c.again[1], got, c.why)
+				}
+			}
+			w.entries = nil
+			mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Resume: true})
+			if got := w.all(); !slices.Equal(got, []string{"preflight", "specs"}) {
+				t.Errorf("a third time: ran %q", got)
+			}
+		})
+	}
+}
+
+func TestAFreshRunTakesNothingOver(t *testing.T) {
+	w := newWorld()
+	dir := t.TempDir()
+	mustRun(t, t.Context(), w.plan(), Options{Dir: dir})
+	w.entries = nil
+	if mustRun(t, t.Context(), w.plan(), Options{Dir: dir}); len(w.all()) != 6 {
+		t.Errorf("ran %q, want all", w.all())
+	}
+}
+
+// A run that is killed after it has recreated the cluster must not leave claims about what was in the old one.
+func TestKilledRunLeavesNoFalseClaims(t *testing.T) {
+	w := newWorld()
+	dir := t.TempDir()
+	mustRun(t, t.Context(), w.plan(), Options{Dir: dir})
+	w.broken["cluster"], w.fails["cluster"] = true, true
+	mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Resume: true})
+	w.broken["cluster"], w.fails["cluster"] = false, false // somebody else made one
+	w.entries = nil
+	mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Resume: true})
+	if got, want := w.all(), []string{"preflight", "cluster", "load", "deploy", "specs"}; !slices.Equal(got, want) {
+		t.Errorf("ran %q, want %q", got, want)
+	}
+}
+
+func TestCheckpointOfSomethingElse(t *testing.T) {
+	for name, content := range map[string]string{
+		"another version": `{"version": 999, "suite": "s", "cluster": "c", "phases": {"build": {"digest": ""}}}`,
+		"another suite":   `{"version": 1, "suite": "other", "cluster": "c", "phases": {"build": {"digest": ""}}}`,
+		"cut off":         `{"version": 1, "sui`,
+		"empty":           ``,
+		"no phases":       `{"version": 1, "suite": "s", "cluster": "c"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld()
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, stateFile), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			res := mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Resume: true})
+			if len(w.all()) != 6 || res.ExitCode() != failure.ExitOK {
+				t.Errorf("ran %q: %s, want all", w.all(), statuses(res))
+			}
+		})
+	}
+}
+
+func TestUntil(t *testing.T) {
+	w := newWorld()
+	dir := t.TempDir()
+	res := mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Until: "cluster"})
+	if got := statuses(res); got != "preflight passed, build passed, cluster passed" || res.ExitCode() != failure.ExitOK {
+		t.Errorf("got %s", got)
+	}
+	w.entries = nil
+	mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Until: "load", Resume: true})
+	if got := w.all(); !slices.Equal(got, []string{"preflight", "load"}) {
+		t.Errorf("ran %q", got)
+	}
+}
+
+func TestOnly(t *testing.T) {
+	w := newWorld()
+	dir := t.TempDir()
+	if res := mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Only: "load"}); res.ExitCode() == failure.ExitOK || len(w.all()) > 0 {
+		t.Errorf("got exit code %d and ran %q: load has nothing to stand on", res.ExitCode(), w.all())
+	}
+	mustRun(t, t.Context(), w.plan(), Options{Dir: dir})
+	w.entries = nil
+	res := mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Only: "load"})
+	if got := statuses(res); got != "build held, cluster held, load held" || res.ExitCode() != failure.ExitOK {
+		t.Logf("got %s", got)
+	}
+	w.broken["cluster"] = true
+	w.entries = nil
+	res = mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Only: "deploy"})
+	f, _ := res.Cause()
+	if len(w.all()) > 0 || !strings.Contains(f.Summary, "cluster is gone") || f.Fix == "" || res.ExitCode() == failure.ExitOK {
+		t.Errorf("ran %q with %+v, want nothing and the reason", w.all(), f)
+	}
+}
+
+func TestInputsFail(t *testing.T) {
+	var d diary
+	for name, inputs := range map[string]func(context.Context) (string, error){
+		"error": func(context.Context) (string, error) { return "", errors.New("no Dockerfile") },
+		"panic": func(context.Context) (string, error) { panic("no Dockerfile") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			res := mustRun(t, t.Context(), chain(Phase{Name: "build", Inputs: inputs, Run: d.writes("build", nil)}), Options{})
+			f, _ := res.Cause()
+			if len(d.all()) > 0 || res.ExitCode() == failure.ExitOK || !strings.Contains(f.Summary+strings.Join(f.Lines, ""), "no Dockerfile") {
+				t.Errorf("ran %q with %+v", d.all(), f)
+			}
+		})
+	}
+}
+
+func TestFacts(t *testing.T) {
+	var f Facts
+	type images map[string]string
+	if err := f.Set("images", images{"a": "1"}); err != nil {
+		t.Fatal(err)
+	}
+	var got images
+	if ok, err := f.Get("images", &got); !ok || err != nil || got["a"] != "1" {
+		t.Errorf("got %v, %v, %v", got, ok, err)
+	}
+	if ok, err := f.Get("none", &got); ok || err != nil {
+		t.Errorf("got %v, %v of a fact that is none", ok, err)
+	}
+	var n int
+	if _, err := f.Get("images", &n); err == nil || !strings.Contains(err.Error(), "images") {
+		t.Errorf("got %v of another shape", err)
+	}
+	if err := f.Set("bad", func() {}); err == nil {
+		t.Error("a function became a fact")
+	}
+}
+
+func TestLastRun(t *testing.T) {
+	dir := t.TempDir()
+	if got, err := LastRun(dir); got != "" || err != nil {
+		t.Errorf("got %q, %v without a run", got, err)
+	}
+	var d diary
+	for _, id := range []string{"20260101T000000Z-ffff", "20260102T000000Z-0000"} {
+		mustRun(t, t.Context(), chain(Phase{Name: "a", Run: d.writes("a", nil)}), Options{Dir: dir, RunID: id})
+	}
+	if got, err := LastRun(dir); err != nil || filepath.Base(got) != "20260102T000000Z-0000" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
