@@ -89,6 +89,7 @@ func FuzzFrames(f *testing.F) {
 	f.Fuzz(func(t *testing.T, records, junk []byte, cut uint16) {
 		var want []string
 		var buf []byte
+		records = bytes.ReplaceAll(records, []byte{0}, nil) // a payload has none, and the magic begins with one
 		for r := range bytes.SplitSeq(records, []byte("|")) {
 			if len(r) > 0 && len(r) <= maxFrame {
 				want = append(want, string(r))
