@@ -142,7 +142,7 @@ func TestOutcomes(t *testing.T) {
 		{"resolved", false, completed, "WorkflowNotNeeded", "ProblemResolved", 1, 1},
 		{"nothing", false, failed, "NoWorkflowSelected", "InvestigationInconclusive", 1, 1},
 		{"unknown severity", false, completed, "AnalysisCompleted", "AutoApproved", 1, 1},
-		{"recover", true, completed, "AnalysisCompleted", "AutoApproved", 1, 1},
+		{"recover", true, completed, "AnalysisCompleted", "ApprovalRequired", 1, 1},
 		{"impossible", true, failed, "RecoveryNotPossible", "NoRecoveryStrategy", 1, 1},
 		{"review", true, failed, "WorkflowResolutionFailed", "NoMatchingWorkflows", 1, 1},
 	} {
