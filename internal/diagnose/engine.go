@@ -1,8 +1,7 @@
 package diagnose
 
 import (
-	"fmt"
-	"reflect"
+	"maps"
 	"slices"
 	"time"
 
@@ -141,9 +140,10 @@ type rule struct {
 	why      func(q *inquiry, s symptom) []answer
 }
 
-// catalogue holds the rules: every exported method that returns a rule is one, so that adding a
-// rule touches no file but its own. Methods are visited in the order of their names, and no outcome
-// depends on that order.
+// catalogue holds the rules: every exported method that returns a rule is one, and go generate lists them, so that adding a
+// rule is writing its file. No outcome depends on their order.
+//
+//go:generate go run ../../hack/rulebook
 type catalogue struct{}
 
 // ruleBook maps each kind of symptom to the rules that explain it.
@@ -152,15 +152,10 @@ type ruleBook map[symptomKind][]rule
 var rules = readCatalogue()
 
 func readCatalogue() ruleBook {
-	book := ruleBook{}
-	v := reflect.ValueOf(catalogue{})
-	for i := range v.NumMethod() {
-		method, ok := reflect.TypeAssert[func() rule](v.Method(i))
-		if !ok {
-			panic(fmt.Sprintf("diagnose: catalogue.%s is not a func() rule", v.Type().Method(i).Name))
-		}
-		r := method()
-		r.name = v.Type().Method(i).Name
+	book, all := ruleBook{}, catalogue{}.all()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		r := all[name]
+		r.name = name
 		for _, k := range r.explains {
 			book[k] = append(book[k], r)
 		}
