@@ -30,7 +30,7 @@ func (l *Ledger) Admit(f Finding, retries int) (ok bool, why string) {
 	l.seen[f.Fingerprint]++
 	switch {
 	case f.Retries <= 0:
-		return false, fmt.Sprintf("not retried: %s failures of this kind are not", f.Class)
+		return false, fmt.Sprintf("not retried: a failure like this (%s) never is", f.Class)
 	case retries >= f.Retries:
 		return false, fmt.Sprintf("not retried again: this kind of failure is retried %d× at most", f.Retries)
 	case l.seen[f.Fingerprint] > 1 && (!f.Waits || retries == 0):

@@ -94,10 +94,6 @@ func statuses(r Result) string {
 	return strings.Join(all, ", ")
 }
 
-func digest(s string) func(context.Context) (string, error) {
-	return func(context.Context) (string, error) { return s, nil }
-}
-
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		takes := func(d time.Duration) func(context.Context, *Task) error {
@@ -246,6 +242,7 @@ func TestInterrupt(t *testing.T) {
 		t.Run(at, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
 				var d diary
 				var phases []Phase
 				for _, name := range names {

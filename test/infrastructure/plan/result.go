@@ -117,6 +117,9 @@ func (r Result) ExitCode() int {
 	if f, ok := r.Cause(); ok {
 		return f.ExitCode()
 	}
+	if r.Finished.IsZero() {
+		return failure.ExitInfrastructure // its process was killed, nobody knows by whom
+	}
 	for _, p := range r.Phases {
 		if p.Status != Passed && p.Status != Held {
 			return failure.ExitHarness
