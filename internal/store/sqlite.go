@@ -37,7 +37,8 @@ func (s *Store) openSQLite(o Options) error {
 		return err
 	}
 	dsn := func(extra ...string) string {
-		q := url.Values{"_pragma": append([]string{"busy_timeout(10000)", "foreign_keys(1)"}, extra...)}
+		// What SQLite needs a temporary file for stays in memory: the image has no directory for one.
+		q := url.Values{"_pragma": append([]string{"busy_timeout(10000)", "foreign_keys(1)", "temp_store(memory)"}, extra...)}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + q.Encode()
 	}
 	writes := dsn("journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4000)", "cache_size(-32000)") + "&_txlock=immediate"
