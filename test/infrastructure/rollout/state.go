@@ -181,8 +181,8 @@ func (s *state) doubts(o WaitOptions) []doubt {
 			}
 		}
 	case *batchv1.Job:
-		if jobIs(object, batchv1.JobFailed) {
-			for _, c := range object.Status.Conditions {
+		for _, c := range object.Status.Conditions {
+			if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
 				add(0, "look at the logs of its pods", "the job failed", c.Reason+": "+c.Message)
 			}
 		}

@@ -6,20 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 )
 
 // WaitOptions say how long to bear with what may pass.
 type WaitOptions struct {
-	// Log gets a line for each change; nil: nothing.
+	// Log gets a line for each change, several at once; nil: nothing.
 	Log io.Writer
 	// Grace is how long a pod may lack what it refers to, or a node to run on, before that counts; zero: 15 s.
 	Grace time.Duration
@@ -70,7 +73,8 @@ type waiting struct {
 
 // watch starts watching a namespace and returns when what it holds is known.
 func (w *waiting) watch(ctx context.Context, namespace string) error {
-	ctx, stop := context.WithCancel(ctx)
+	logger := slog.New(slog.NewTextHandler(w.o.Log, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	ctx, stop := context.WithCancel(klog.NewContext(ctx, logr.FromSlogHandler(logger.Handler())))
 	f := informers.NewSharedInformerFactoryWithOptions(w.cluster.kube, 0, informers.WithNamespace(namespace))
 	w.factories, w.stops = append(w.factories, f), append(w.stops, stop)
 	stores := map[string]cache.Store{}
