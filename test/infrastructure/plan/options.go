@@ -25,7 +25,8 @@ type Options struct {
 	Budget int
 	// Resume takes over from the checkpoint what still holds.
 	Resume bool
-	// Only runs one phase, and verifies those before it; Until ends after one. Empty: all phases run.
+	// Only runs one phase, and verifies those before it; Until ends after one. Those that run finally then do so only if not
+	// all succeeded. Empty: all phases run.
 	Only, Until string
 	// Logger gets what nobody else would hear of, such as a checkpoint that cannot be read; nil: nothing.
 	Logger *slog.Logger

@@ -103,6 +103,7 @@ func (r *run) end(ph Phase, begin time.Time, status Status, p *phaseRun, finding
 		event.Finding = findings[0]
 	}
 	r.update(ph.Name, func(res *PhaseResult) {
+		r.begun = r.begun || status == Passed && !ph.Finally
 		res.Status, res.Duration, res.Findings = status, event.Duration, findings
 		if p != nil {
 			p.mu.Lock()
@@ -158,6 +159,7 @@ func (r *run) forget(ph Phase) {
 		r.stale[ph.Name] = slices.ContainsFunc(ph.After, func(name string) bool { return r.stale[name] })
 		return
 	}
+	r.begun = true
 	r.stale[ph.Name] = true
 	for _, name := range append(r.plan.dependents(ph.Name), ph.Name) {
 		delete(r.state.Phases, name)

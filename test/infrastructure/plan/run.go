@@ -49,6 +49,7 @@ func Run(ctx context.Context, p Plan, o Options) (Result, error) {
 	defer stop()
 
 	r.schedule(ctx, false)
+	r.rescue(ctx)
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	over := make(chan struct{})
@@ -83,6 +84,7 @@ type run struct {
 	result Result
 	index  map[string]int // of a phase in result.Phases
 	state  *checkpoint
+	begun  bool            // the checkpoint is this run's
 	stale  map[string]bool // phases that ran although they have a checkpoint, and all after them
 	fault  error           // the first file that could not be written
 
@@ -124,9 +126,8 @@ func newRun(p Plan, o Options) (*run, error) {
 	}
 	r.state.RunID = id
 	for _, ph := range p.Phases {
-		if roles[ph.Name] != skipped {
-			r.index[ph.Name] = len(r.result.Phases)
-			r.result.Phases = append(r.result.Phases, PhaseResult{Name: ph.Name, After: ph.After, Status: NotRun, Finally: ph.Finally})
+		if roles[ph.Name] == checked || roles[ph.Name] == wanted {
+			r.include(ph)
 		}
 	}
 	if err := os.MkdirAll(filepath.Join(r.dir, "phases"), 0o755); err != nil { //nolint:gosec // logs are for everybody
@@ -138,11 +139,34 @@ func newRun(p Plan, o Options) (*run, error) {
 	return r, nil
 }
 
+// include makes a phase one of the result's; the caller holds the lock, or is alone.
+func (r *run) include(ph Phase) {
+	r.index[ph.Name] = len(r.result.Phases)
+	r.result.Phases = append(r.result.Phases, PhaseResult{Name: ph.Name, After: ph.After, Status: NotRun, Finally: ph.Finally})
+}
+
+// rescue has the phases that run finally run although they were not asked for, if something did not succeed: evidence is
+// wanted then.
+func (r *run) rescue(ctx context.Context) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	bad := slices.ContainsFunc(r.result.Phases, func(p PhaseResult) bool { return !p.Finally && p.Status != Passed && p.Status != Held })
+	if !bad && ctx.Err() == nil {
+		return
+	}
+	for _, ph := range r.plan.Phases {
+		if r.roles[ph.Name] == rescuing {
+			r.roles[ph.Name] = wanted
+			r.include(ph)
+		}
+	}
+}
+
 // schedule runs the phases that run finally, or those that do not, in their order, side by side where that leaves it open.
 func (r *run) schedule(ctx context.Context, finally bool) {
 	var waiting []Phase
 	for _, ph := range r.plan.Phases {
-		if ph.Finally == finally && r.roles[ph.Name] != skipped {
+		if _, ok := r.index[ph.Name]; ok && ph.Finally == finally {
 			waiting = append(waiting, ph)
 		}
 	}
@@ -214,11 +238,15 @@ func (r *run) update(name string, change func(*PhaseResult)) {
 	r.fault = cmp.Or(r.fault, r.save())
 }
 
-// save writes the checkpoint and the result so far; the caller holds the lock, or is alone.
+// save writes the result so far, and the checkpoint once something has been done that it tells about: a run that is refused
+// at its beginning leaves that of the run before. The caller holds the lock, or is alone.
 func (r *run) save() error {
-	r.state.Updated = r.now()
-	r.state.Facts = r.facts.all()
-	if err := errors.Join(writeJSON(filepath.Join(r.o.Dir, stateFile), r.state), writeJSON(filepath.Join(r.dir, resultFile), r.result)); err != nil {
+	err := writeJSON(filepath.Join(r.dir, resultFile), r.result)
+	if r.begun {
+		r.state.Updated, r.state.Facts = r.now(), r.facts.all()
+		err = errors.Join(err, writeJSON(filepath.Join(r.o.Dir, stateFile), r.state))
+	}
+	if err != nil {
 		return fmt.Errorf("record of run %s: %w", r.result.RunID, err)
 	}
 	return nil

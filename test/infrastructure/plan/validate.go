@@ -99,8 +99,9 @@ func (p Plan) dependents(name string) []string {
 type role int
 
 const (
-	skipped role = iota
-	checked      // it must hold, and is not run
+	skipped  role = iota
+	checked       // it must hold, and is not run
+	rescuing      // it is run if something else did not succeed
 	wanted
 )
 
@@ -126,6 +127,11 @@ func (p Plan) roles(o Options) (map[string]role, error) {
 			all[b] = wanted
 		case ph.Inputs != nil:
 			all[b] = checked
+		}
+	}
+	for _, ph := range p.Phases {
+		if ph.Finally {
+			all[ph.Name] = max(all[ph.Name], rescuing)
 		}
 	}
 	all[name] = wanted
