@@ -11,6 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+
+	"kubernaut.ai/kubernaut/test/infrastructure/manifest"
 )
 
 // permission is one verb on one resource, in all namespaces when namespace is empty.
@@ -43,7 +45,7 @@ func TestPermissionsAreThoseTheCodeAsksFor(t *testing.T) {
 	if got := permissionsOf(s, "datastorage"); len(got) > 0 {
 		t.Errorf("datastorage talks to no API server and has permissions: %v", got)
 	}
-	sa, ok := named[*corev1.ServiceAccount](s, "kubernaut-system", "datastorage")
+	sa, ok := manifest.Named[*corev1.ServiceAccount](s.Set, "kubernaut-system", "datastorage")
 	if !ok || !isFalse(sa.AutomountServiceAccountToken) {
 		t.Error("ServiceAccount datastorage mounts a token that it does not need")
 	}
@@ -59,10 +61,10 @@ func TestNoSecretIsReadable(t *testing.T) {
 				}
 			}
 		}
-		for _, r := range of[*rbacv1.ClusterRole](s) {
+		for _, r := range manifest.Of[*rbacv1.ClusterRole](s.Set) {
 			forbidden(r.Name, r.Rules)
 		}
-		for _, r := range of[*rbacv1.Role](s) {
+		for _, r := range manifest.Of[*rbacv1.Role](s.Set) {
 			forbidden(r.Name, r.Rules)
 		}
 	})
@@ -129,13 +131,13 @@ func permissionsOf(s *set, account string) []permission {
 			list = append(list, expand(map[string][]string{"namespace": {namespace}, "groups": r.APIGroups, "resources": r.Resources, "verbs": r.Verbs})...)
 		}
 	}
-	for _, b := range of[*rbacv1.ClusterRoleBinding](s) {
-		if role, ok := named[*rbacv1.ClusterRole](s, "", b.RoleRef.Name); ok && bound(b.Subjects) {
+	for _, b := range manifest.Of[*rbacv1.ClusterRoleBinding](s.Set) {
+		if role, ok := manifest.Named[*rbacv1.ClusterRole](s.Set, "", b.RoleRef.Name); ok && bound(b.Subjects) {
 			add("", role.Rules)
 		}
 	}
-	for _, b := range of[*rbacv1.RoleBinding](s) {
-		if role, ok := named[*rbacv1.Role](s, b.Namespace, b.RoleRef.Name); ok && bound(b.Subjects) {
+	for _, b := range manifest.Of[*rbacv1.RoleBinding](s.Set) {
+		if role, ok := manifest.Named[*rbacv1.Role](s.Set, b.Namespace, b.RoleRef.Name); ok && bound(b.Subjects) {
 			add(b.Namespace, role.Rules)
 		}
 	}

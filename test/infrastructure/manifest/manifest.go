@@ -65,11 +65,11 @@ func Render(tree fs.FS, dir string, images map[string]string) (*Set, error) {
 	if err := replaceImages(resources, images); err != nil {
 		return nil, fmt.Errorf("render %s: %w", dir, err)
 	}
-	s := &Set{}
-	decoder, err := strictDecoder()
+	decoder, err := strict()
 	if err != nil {
 		return nil, fmt.Errorf("render %s: %w", dir, err)
 	}
+	s := &Set{}
 	var faults []string
 	for _, r := range resources.Resources() {
 		text, err := r.AsYAML()
@@ -132,7 +132,16 @@ func splitTag(ref string) (name, tag string) {
 	return ref, ""
 }
 
-func strictDecoder() (runtime.Decoder, error) {
+// Decode decodes one document strictly: a field that its type does not have, or has twice, is an error.
+func Decode(text []byte) (Object, error) {
+	decoder, err := strict()
+	if err != nil {
+		return Object{}, err
+	}
+	return decode(decoder, text)
+}
+
+func strict() (runtime.Decoder, error) {
 	known := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{scheme.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(known); err != nil {
