@@ -157,14 +157,18 @@ func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
 // The end of the context ends the whole group, also those of it that do not listen.
 func TestCancelEndsTheGroup(t *testing.T) {
-	for _, c := range []struct{ name, trap string }{{"obedient", ""}, {"deaf", "trap '' TERM; "}} {
+	for _, c := range []struct{ name, leader, child string }{
+		{"obedient", "", "sleep 300"},
+		{"deaf", "trap '' TERM; ", "sleep 300"},
+		{"only the child is deaf", "", "(trap '' TERM; exec sleep 300) >/dev/null 2>&1"},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			pids := filepath.Join(t.TempDir(), "pid")
 			ctx, cancel := context.WithCancelCause(t.Context())
 			reason := errors.New("two signals")
 			done := make(chan error, 1)
 			go func() {
-				_, err := Runner{}.run(ctx, shell(c.trap+"sleep 300 & echo $! >"+pids+".new; mv "+pids+".new "+pids+"; wait; sleep 300"), 100*time.Millisecond)
+				_, err := Runner{}.run(ctx, shell(c.leader+c.child+" & echo $! >"+pids+".new; mv "+pids+".new "+pids+"; wait; sleep 300"), 100*time.Millisecond)
 				done <- err
 			}()
 			child := waitForPid(t, pids)

@@ -194,9 +194,7 @@ func (t *trial) alone(ctx context.Context) (changed bool, err error) {
 func (p *phaseRun) retrying(r Retry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.over {
-		p.retries = append(p.retries, r)
-	}
+	p.retries = append(p.retries, r)
 }
 
 // healed marks the retries of a unit that passed.

@@ -38,7 +38,6 @@ type phaseRun struct {
 	mu      sync.Mutex
 	touches map[int]func() // of the phase and of the units that are being tried
 	next    int
-	over    bool // what comes later is not recorded
 	notes   []string
 	retries []Retry
 }
@@ -78,9 +77,6 @@ func (r *run) phase(ctx context.Context, ph Phase) {
 	r.tell(Event{Kind: PhaseStarted, Phase: ph.Name, Why: why})
 
 	err = p.guarded(ctx)
-	p.mu.Lock()
-	p.over = true
-	p.mu.Unlock()
 	switch {
 	case err == nil:
 		if ph.Inputs != nil && !ph.Finally {
@@ -108,7 +104,7 @@ func (r *run) end(ph Phase, begin time.Time, status Status, p *phaseRun, finding
 		if p != nil {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			res.Notes, res.Retries = p.notes, p.retries
+			res.Notes, res.Retries = slices.Clone(p.notes), slices.Clone(p.retries) // one that was left behind may go on
 		}
 		event.Why = res.Why
 	})
@@ -244,9 +240,7 @@ func (p *phaseRun) touch() {
 
 func (p *phaseRun) note(text string) {
 	p.mu.Lock()
-	if !p.over {
-		p.notes = append(p.notes, text)
-	}
+	p.notes = append(p.notes, text)
 	p.mu.Unlock()
 	fmt.Fprintf(&touchingWriter{p}, "note: %s\n", text)
 	p.run.tell(Event{Kind: Noted, Phase: p.phase.Name, Note: text})

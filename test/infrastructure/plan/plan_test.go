@@ -280,6 +280,20 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
+// What was told to end and succeeded all the same starts nothing more.
+func TestNothingStartsAfterAnInterrupt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var d diary
+	res := mustRun(t, ctx, chain(
+		Phase{Name: "build", Run: func(context.Context, *Task) error { cancel(); return nil }},
+		Phase{Name: "load", Run: d.writes("load", nil)},
+	), Options{})
+	if got := statuses(res); got != "build passed, load not run" || len(d.all()) > 0 || res.ExitCode() != failure.ExitInterrupted {
+		t.Errorf("got %s, exit code %d", got, res.ExitCode())
+	}
+}
+
 func TestAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		abort := make(chan struct{})

@@ -79,8 +79,7 @@ type Retry struct {
 	Healed bool `json:"healed"`
 }
 
-// Cause returns the failure that decided the run: the first one of the phase that failed first, one that runs finally only
-// if no other failed.
+// Cause returns the failure that decided the run: the first one of the phase that failed first.
 func (r Result) Cause() (failure.Finding, bool) {
 	var first *PhaseResult
 	for i := range r.Phases {
@@ -88,7 +87,7 @@ func (r Result) Cause() (failure.Finding, bool) {
 		if p.Status != Failed || len(p.Findings) == 0 {
 			continue
 		}
-		if first == nil || first.Finally && !p.Finally || first.Finally == p.Finally && p.ended().Before(first.ended()) {
+		if first == nil || p.ended().Before(first.ended()) {
 			first = p
 		}
 	}

@@ -100,6 +100,9 @@ func TestResume(t *testing.T) {
 					t.Errorf("%s ran again: %q, want %q", c.again[1], got, c.why)
 				}
 			}
+			if load := second.Phases[3]; slices.Contains(c.again, "cluster") && !strings.Contains(load.Why, "ran again") {
+				t.Errorf("load ran: %q, want that what it needs did", load.Why)
+			}
 			w.entries = nil
 			mustRun(t, t.Context(), w.plan(), Options{Dir: dir, Resume: true})
 			if got := w.all(); !slices.Equal(got, []string{"preflight", "specs"}) {

@@ -110,6 +110,29 @@ func TestUnit(t *testing.T) {
 	}
 }
 
+// A retry that did not come about costs nothing.
+func TestRefund(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heals := func(class failure.Class) Unit {
+			return Unit{Do: func(_ context.Context, n int) error {
+				if n == 1 {
+					return fails(class, "once")
+				}
+				return nil
+			}}
+		}
+		res := mustRun(t, t.Context(), chain(Phase{Name: "load", Run: func(ctx context.Context, task *Task) error {
+			if err := task.Unit(ctx, "stale", heals(failure.Stale)); err == nil {
+				t.Error("what was not cleaned up was tried again")
+			}
+			return task.Unit(ctx, "transient", heals(failure.Transient))
+		}}), Options{Budget: 1})
+		if res.ExitCode() != failure.ExitOK || res.Retries() != 1 {
+			t.Errorf("got %+v", res.Phases[0])
+		}
+	})
+}
+
 func TestWaitingRowsMayRepeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
