@@ -173,3 +173,15 @@ func (s *System) Kill(ctx context.Context, namespace string, pod corev1.Pod, con
 		return "not restarted yet"
 	})
 }
+
+// AwaitDaemons waits until a DaemonSet runs on every node that it is for.
+func (s *System) AwaitDaemons(ctx context.Context, namespace, name string) error {
+	d := &appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	return Await(ctx, s, d, "running", func(d *appsv1.DaemonSet) string {
+		st := d.Status
+		if st.ObservedGeneration < d.Generation || st.DesiredNumberScheduled == 0 || st.NumberAvailable != st.DesiredNumberScheduled {
+			return fmt.Sprintf("%d of %d are available", st.NumberAvailable, st.DesiredNumberScheduled)
+		}
+		return ""
+	})
+}

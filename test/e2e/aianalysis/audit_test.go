@@ -21,7 +21,7 @@ var _ = Describe("The audit trail", func() {
 	var namespace string
 	BeforeEach(func(ctx SpecContext) {
 		namespace = newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 	})
 
 	It("is complete and in order the moment the status is final", func(ctx SpecContext) {

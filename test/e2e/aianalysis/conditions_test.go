@@ -23,7 +23,7 @@ var _ = Describe("Conditions and events", func() {
 	var namespace string
 	BeforeEach(func(ctx SpecContext) {
 		namespace = newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 	})
 
 	expectConditions := func(a *v1alpha1.AIAnalysis, investigation, analysis, workflow, approval string) {

@@ -37,7 +37,7 @@ var _ = Describe("The investigation API", func() {
 	var namespace string
 	BeforeEach(func(ctx SpecContext) {
 		namespace = newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 	})
 
 	It("answers a client of the contract that sends nothing new", func(ctx SpecContext) {

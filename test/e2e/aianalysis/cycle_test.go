@@ -9,11 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/test/e2e"
@@ -21,34 +17,16 @@ import (
 
 // overQuota stages an incident that needs no node: a Deployment whose Pods the quota of its namespace
 // does not admit.
-func overQuota(ctx context.Context, namespace, name string) {
+func overQuota(ctx context.Context, namespace string) {
 	GinkgoHelper()
-	quota := &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "team"},
-		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"requests.cpu": resource.MustParse("250m")}},
-	}
-	create(ctx, quota)
-	Expect(e2e.Await(ctx, sys, quota, "in force", func(q *corev1.ResourceQuota) string {
-		if len(q.Status.Hard) == 0 {
-			return "its status has no hard limits"
-		}
-		return ""
-	})).To(Succeed())
+	quota(ctx, namespace, "250m")
 	c := container("main", "serve")
 	if c.Image == "" {
 		c.Image = "registry.example.com/shop:1"
 	}
-	c.Resources.Requests = corev1.ResourceList{"cpu": resource.MustParse("500m")}
-	d := deployment(namespace, name, 1, c)
-	create(ctx, d)
-	Expect(e2e.Await(ctx, sys, d, "refused its Pods", func(d *appsv1.Deployment) string {
-		for _, c := range d.Status.Conditions {
-			if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
-				return ""
-			}
-		}
-		return fmt.Sprintf("its conditions are %v", d.Status.Conditions)
-	})).To(Succeed())
+	c.Resources.Requests = cpu("500m")
+	create(ctx, deployment(namespace, "shop", 1, c))
+	awaitReplicaFailure(ctx, namespace)
 }
 
 func labelled(l v1alpha1.DetectedLabels) func(*v1alpha1.AIAnalysis) {
@@ -62,7 +40,7 @@ var _ = Describe("An analysis", func() {
 	BeforeEach(func(ctx SpecContext) { namespace = newNamespace(ctx) })
 
 	It("goes through its phases in order and ends once", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := incident(namespace, "QuotaExceeded", "Deployment", "shop")
 		create(ctx, a)
 		var phases []v1alpha1.Phase
@@ -88,7 +66,7 @@ var _ = Describe("An analysis", func() {
 	}, SpecTimeout(specTime))
 
 	It("in staging finds the cause, chooses the workflow, fills its parameters and lets it run", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
 		expectOutcome(a, autoApproved)
 		s := &a.Status
@@ -118,7 +96,7 @@ var _ = Describe("An analysis", func() {
 	}, SpecTimeout(specTime))
 
 	It("in production asks for approval and gives a person what it takes to decide", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", in("production")))
 		expectOutcome(a, needsApproval)
 		s := &a.Status
@@ -141,7 +119,7 @@ var _ = Describe("An analysis", func() {
 	}, SpecTimeout(specTime))
 
 	DescribeTable("is approved by itself only where that is known to be harmless", func(ctx SpecContext, environment string, rule string) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", in(environment)))
 		if rule == "automatic" {
 			expectOutcome(a, autoApproved)
@@ -158,14 +136,14 @@ var _ = Describe("An analysis", func() {
 	)
 
 	It("asks for approval of a stateful workload in production, and says that this is why", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", in("production"), labelled(v1alpha1.DetectedLabels{Stateful: true})))
 		expectOutcome(a, needsApproval)
 		Expect(a.Status.ApprovalReason).To(Equal("Production environment with a stateful workload requires a person's approval"))
 	}, SpecTimeout(specTime))
 
 	It("asks for approval when traits of the target could not be detected", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", labelled(v1alpha1.DetectedLabels{FailedDetections: []string{"pdbProtected"}})))
 		expectOutcome(a, needsApproval)
 		Expect(a.Status.Policy.Rule).To(Equal("failed_detections"), a.Status.ApprovalReason)
@@ -182,7 +160,7 @@ var _ = Describe("An analysis", func() {
 
 	It("is not mixed up with another of the same name in another namespace", func(ctx SpecContext) {
 		other := newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		here := incident(namespace, "QuotaExceeded", "Deployment", "shop")
 		there := incident(other, "CrashLoopBackOff", "Deployment", "never-was")
 		here.GenerateName, here.Name, there.GenerateName, there.Name = "", "same", "", "same"
@@ -200,7 +178,7 @@ var _ = Describe("An analysis", func() {
 
 	It("is one of many at once, each with its own investigation and its own end", func(ctx SpecContext) {
 		const many = 20
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		var all []*v1alpha1.AIAnalysis
 		for range many {
 			a := incident(namespace, "QuotaExceeded", "Deployment", "shop")
@@ -217,7 +195,7 @@ var _ = Describe("An analysis", func() {
 	}, SpecTimeout(specTime))
 
 	It("cannot be changed once it is there", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
 		a.Spec.AnalysisRequest.SignalContext.Environment = "development"
 		err := sys.Update(ctx, a)
@@ -238,7 +216,7 @@ var _ = Describe("An analysis", func() {
 	)
 
 	It("says so when it brings a timeout that is none, and goes on with the usual one", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", within("soon")))
 		expectOutcome(a, autoApproved)
 		Expect(a.Status.Warnings).To(ContainElement(ContainSubstring("investigatingTimeout")), fmt.Sprint(a.Status.Warnings))

@@ -17,7 +17,7 @@ import (
 var _ = Describe("The deletion of an analysis", func() {
 	It("is on the audit trail before the analysis is gone", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
 		Expect(a.Finalizers).To(ContainElement(v1alpha1.Finalizer))
 		Expect(sys.Delete(ctx, a)).To(Succeed())

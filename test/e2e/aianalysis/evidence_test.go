@@ -46,7 +46,7 @@ var _ = Describe("Evidence", func() {
 	})
 
 	It("backs every link of the chain, in the bundle and in the cluster", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
 		expectEvidence(ctx, a)
 		first, last := a.Status.CausalChain[0], a.Status.CausalChain[len(a.Status.CausalChain)-1]
@@ -63,7 +63,7 @@ var _ = Describe("Evidence", func() {
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "settings"},
 			Data:       map[string]string{"config": "token: " + token},
 		})
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := incident(namespace, "QuotaExceeded", "Deployment", "shop")
 		a.Annotations = map[string]string{"note": "password=" + hidden}
 		analysed(ctx, a)
@@ -76,7 +76,7 @@ var _ = Describe("Evidence", func() {
 	}, SpecTimeout(specTime))
 
 	It("says why other workflows were not chosen", func(ctx SpecContext) {
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
 		Expect(a.Status.Candidates).NotTo(BeEmpty())
 		chosen := 0

@@ -47,7 +47,7 @@ var _ = Describe("Metrics", func() {
 	// Only this specification uses the environment qa, so the counts by environment are exact.
 	It("move by exactly one for one analysis that is approved by itself", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		before := scrape(ctx, sys.Metrics)
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", in("qa")))
 		expectOutcome(a, autoApproved)
@@ -74,7 +74,7 @@ var _ = Describe("Metrics", func() {
 
 	It("count a decision that needs a person, by environment", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		before := scrape(ctx, sys.Metrics)
 		analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", in("unknown")))
 		after := scrape(ctx, sys.Metrics)
@@ -95,7 +95,7 @@ var _ = Describe("Metrics", func() {
 
 	It("count traits that could not be detected", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		before := scrape(ctx, sys.Metrics)
 		analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop", labelled(v1alpha1.DetectedLabels{FailedDetections: []string{"networkIsolated"}})))
 		after := scrape(ctx, sys.Metrics)
@@ -111,7 +111,7 @@ var _ = Describe("Metrics", func() {
 
 	It("of the investigation service count investigations", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		before := scrape(ctx, sys.HAPI+"/metrics")
 		analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
 		after := scrape(ctx, sys.HAPI+"/metrics")
@@ -126,7 +126,7 @@ var _ = Describe("Metrics", func() {
 
 	It("of Data Storage count the events that it stored", func(ctx SpecContext) {
 		namespace := newNamespace(ctx)
-		overQuota(ctx, namespace, "shop")
+		overQuota(ctx, namespace)
 		before := scrape(ctx, sys.DataStorage+"/metrics")
 		analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
 		after := scrape(ctx, sys.DataStorage+"/metrics")

@@ -26,6 +26,7 @@ const (
 	standInNamespace = "kubernaut-e2e"
 	proxyName        = "fault-proxy"
 	mockName         = "holmesgpt-api-mock"
+	registryName     = "registry"
 
 	proxyHAPI, proxyStorage, proxyControl = 8080, 8081, 8090
 )
@@ -36,8 +37,8 @@ var (
 	mockURL        = fmt.Sprintf("http://%s.%s:8080", mockName, standInNamespace)
 )
 
-// standIns deploys the fault proxy, and a second investigation service that answers from the tables
-// of the contract's mock mode. It does not wait for them.
+// standIns deploys the fault proxy, a second investigation service that answers from the tables of the
+// contract's mock mode, and on each node a registry that has nothing. It does not wait for them.
 func standIns(ctx context.Context, s *e2e.System) {
 	GinkgoHelper()
 	hapi := &appsv1.Deployment{}
@@ -71,6 +72,7 @@ func standIns(ctx context.Context, s *e2e.System) {
 		service(standInNamespace, proxyName, map[string]string{"app": proxyName}, proxyHAPI, proxyStorage, proxyControl),
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: standInNamespace, Name: mockName}, Data: map[string]string{"config.yaml": config}},
 		withVolumes,
+		registry(s.WorkloadImage),
 		service(standInNamespace, mockName, map[string]string{"app": mockName}, 8080),
 		// The shipped policies let the controller speak with the services alone.
 		&networkingv1.NetworkPolicy{
@@ -87,6 +89,23 @@ func standIns(ctx context.Context, s *e2e.System) {
 		if err := s.Create(ctx, o); !apierrors.IsAlreadyExists(err) {
 			Expect(err).NotTo(HaveOccurred(), "create %T %s", o, o.GetName())
 		}
+	}
+}
+
+// registry listens on each node's loopback interface, where containerd speaks plain HTTP.
+func registry(image string) *appsv1.DaemonSet {
+	labels := map[string]string{"app": registryName}
+	return &appsv1.DaemonSet{
+		ObjectMeta: metav1.ObjectMeta{Namespace: standInNamespace, Name: registryName},
+		Spec: appsv1.DaemonSetSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{HostNetwork: true, Containers: []corev1.Container{{
+					Name: registryName, Image: image, Args: []string{"registry", "-listen", "127.0.0.1:5000"},
+				}}},
+			},
+		},
 	}
 }
 

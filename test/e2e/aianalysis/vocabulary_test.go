@@ -214,3 +214,5 @@ func decoded(a e2e.Answer) map[string]any {
 	Expect(a.JSON(&m)).To(Succeed())
 	return m
 }
+
+func anyPod(corev1.Pod) bool { return true }
