@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,12 +28,17 @@ type Container struct {
 	Created   time.Time
 	Addresses map[string]string // IPv4, by network
 	Volumes   []string          // names of the volumes that it mounts
+	Ports     []int             // of the host, that it publishes when it runs
+	PidsLimit int64             // how many threads it may have; 0: no limit of its own
 }
 
 // Containers lists the containers, running or not, that carry a label, given as name or name=value; by name.
 func (e *Engine) Containers(ctx context.Context, label string) ([]Container, error) {
 	return e.containers(ctx, "label="+label)
 }
+
+// AllContainers lists every container of the engine, ours or not, running or not; by name.
+func (e *Engine) AllContainers(ctx context.Context) ([]Container, error) { return e.containers(ctx) }
 
 func (e *Engine) containers(ctx context.Context, filters ...string) ([]Container, error) {
 	args := []string{"ps", "--all", "--quiet", "--no-trunc"}
@@ -74,7 +80,11 @@ func parseContainers(out []byte) ([]Container, error) {
 			Image  string
 			Labels map[string]string
 		}
-		Mounts          []struct{ Type, Name string }
+		Mounts     []struct{ Type, Name string }
+		HostConfig struct {
+			PidsLimit    *int64
+			PortBindings map[string][]struct{ HostPort string }
+		}
 		NetworkSettings struct {
 			Networks map[string]struct{ IPAddress string }
 		}
@@ -94,6 +104,17 @@ func parseContainers(out []byte) ([]Container, error) {
 		}
 		for name, n := range r.NetworkSettings.Networks {
 			c.Addresses[name] = n.IPAddress
+		}
+		for _, bindings := range r.HostConfig.PortBindings {
+			for _, b := range bindings {
+				if port, err := strconv.Atoi(b.HostPort); err == nil { // empty: any
+					c.Ports = append(c.Ports, port)
+				}
+			}
+		}
+		slices.Sort(c.Ports)
+		if limit := r.HostConfig.PidsLimit; limit != nil && *limit > 0 {
+			c.PidsLimit = *limit
 		}
 		for _, m := range r.Mounts {
 			if m.Type == "volume" {

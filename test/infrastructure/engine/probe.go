@@ -120,6 +120,8 @@ func (e *Engine) probeImage(ctx context.Context) (string, error) {
 // Trip is how long the steps of a round trip took.
 type Trip struct {
 	Image, Run, Exec, Remove time.Duration
+	// Container is what it was while it ran, with the limits that the engine gave it.
+	Container Container
 }
 
 // RoundTrip takes a trivial container through its life: an image from nothing, run, exec, remove. It leaves the image.
@@ -155,7 +157,10 @@ func (e *Engine) RoundTrip(ctx context.Context) (trip Trip, err error) {
 			}
 		}()
 	}
-	step("exec", &trip.Exec, func() error {
+	step("exec", &trip.Exec, func() (err error) {
+		if trip.Container, _, err = e.Container(ctx, name); err != nil {
+			return err
+		}
 		out, err := e.ask(ctx, "exec", name, "/probe", "say", name)
 		if err == nil && strings.TrimSpace(string(out)) != name {
 			err = fmt.Errorf("exec was answered with %q, not %q", out, name)
@@ -172,6 +177,8 @@ type Place struct {
 	Where string
 	// Here tells that it is the machine of this process.
 	Here bool
+	// Enter is what a person writes before a command for root that is to run there; empty for root here, and where it is not known.
+	Enter string
 	// Skew is its clock minus this process's, and Within how far that may be off.
 	Skew, Within time.Duration
 }
@@ -181,7 +188,7 @@ type Place struct {
 // engine's.
 func (e *Engine) Read(ctx context.Context, q reading.Question) (Place, error) {
 	if !e.info.Remote {
-		return Place{Answer: reading.Read(e.host.Root, q), Where: "this machine", Here: true}, nil
+		return Place{Answer: reading.Read(e.host.Root, q), Where: "this machine", Here: true, Enter: e.become()}, nil
 	}
 	question, err := json.Marshal(q)
 	if err != nil {
@@ -198,11 +205,22 @@ func (e *Engine) Read(ctx context.Context, q reading.Question) (Place, error) {
 		return Place{}, fmt.Errorf("read values in %s: %w", where, err)
 	}
 	p := Place{Where: where, Within: end.Sub(begin)}
+	if e.remote != "" {
+		p.Enter = "podman machine ssh " + e.remote + " sudo "
+	}
 	if err := json.Unmarshal(out, &p.Answer); err != nil {
 		return Place{}, fmt.Errorf("read values in %s: %w: %.200s", where, err, out)
 	}
 	p.Skew = skew(begin, end, p.Clock)
 	return p, nil
+}
+
+// become is what turns a command for root into one that this user can give.
+func (e *Engine) become() string {
+	if e.kernelFacts().root {
+		return ""
+	}
+	return "sudo "
 }
 
 // skew is how far a clock that was read between begin and end is ahead of that interval, negative if behind.

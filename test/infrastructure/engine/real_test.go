@@ -84,7 +84,9 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%+v", trip)
+		if trip.Container.PID == 0 || trip.Run == 0 || trip.Exec == 0 || trip.Remove == 0 {
+			t.Errorf("got %+v", trip)
+		}
 	}
 	owned, err := e.Owned(t.Context(), "")
 	if err != nil {
@@ -357,6 +359,9 @@ func TestNetworkAndEgress(t *testing.T) {
 	port := listener.Addr().(*net.TCPAddr).Port
 	listener.Close()
 	c := running(t, e, "try-egress", "--network", e.network(), "--label", KindLabel+"=try", "--publish", fmt.Sprintf("127.0.0.1:%d:80", port))
+	if !slices.Equal(c.Ports, []int{port}) {
+		t.Errorf("published ports: got %v, want %d", c.Ports, port)
+	}
 	address := c.Addresses[e.network()]
 
 	// From inside, an address that nobody has (RFC 5737) is refused at once by our rule, not by a time-out.
