@@ -7,12 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"time"
 )
 
 const (
 	stateFile  = "state.json"
 	resultFile = "result.json"
+	// keptRuns is how many runs' logs and evidence stay.
+	keptRuns = 30
 	// stateVersion changes when an older program's checkpoint cannot be read; it is then as if there were none.
 	stateVersion = 1
 )
@@ -81,6 +85,23 @@ func LastRun(dir string) (string, error) {
 		return "", err
 	}
 	return filepath.Join(dir, "runs", runs[len(runs)-1].Name()), nil
+}
+
+// runName is how NewRunID names runs.
+var runName = regexp.MustCompile(`^\d{8}T\d{6}Z-[0-9a-f]{4}$`)
+
+// forgetRuns removes the directories of the oldest runs, so that at most keep are left. Others' directories stay.
+func forgetRuns(dir string, keep int) error {
+	entries, err := os.ReadDir(filepath.Join(dir, "runs"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() || !runName.MatchString(e.Name()) })
+	all := []error{err}
+	for i := range max(0, len(entries)-keep) {
+		all = append(all, os.RemoveAll(filepath.Join(dir, "runs", entries[i].Name())))
+	}
+	return errors.Join(all...)
 }
 
 // writeJSON writes a file so that a reader, also after this process was killed, sees the old or the new content. It does not

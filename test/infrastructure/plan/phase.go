@@ -95,7 +95,7 @@ func (r *run) phase(ctx context.Context, ph Phase) {
 // end records how a phase ended. p is nil if it did not run.
 func (r *run) end(ph Phase, begin time.Time, status Status, p *phaseRun, findings []failure.Finding) {
 	event := Event{Kind: PhaseEnded, Phase: ph.Name, Status: status, Duration: r.now().Sub(begin)}
-	if len(findings) > 0 {
+	if len(findings) > 0 && status != Interrupted {
 		event.Finding = findings[0]
 	}
 	r.update(ph.Name, func(res *PhaseResult) {

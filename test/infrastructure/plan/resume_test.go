@@ -3,6 +3,7 @@ package plan
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -263,6 +264,26 @@ func TestFacts(t *testing.T) {
 	}
 	if err := f.Set("bad", func() {}); err == nil {
 		t.Error("a function became a fact")
+	}
+}
+
+func TestOldRunsGo(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"notes", "20250101T000000Z-zzzz"} {
+		if err := os.MkdirAll(filepath.Join(dir, "runs", name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var d diary
+	for i := range keptRuns + 3 {
+		mustRun(t, t.Context(), chain(Phase{Name: "a", Run: d.writes("a", nil)}), Options{Dir: dir, RunID: fmt.Sprintf("20260101T0000%02dZ-0000", i)})
+	}
+	entries, err := os.ReadDir(filepath.Join(dir, "runs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(entries) != keptRuns+2 || entries[1].Name() != "20260101T000003Z-0000" {
+		t.Errorf("got %d directories, the second %s, want the last %d runs and what is none of ours", len(entries), entries[1], keptRuns)
 	}
 }
 

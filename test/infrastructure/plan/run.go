@@ -111,6 +111,9 @@ func newRun(p Plan, o Options) (*run, error) {
 		state:  &checkpoint{Version: stateVersion, Suite: p.Suite, Cluster: p.Cluster, Phases: make(map[string]claim)},
 		result: Result{Suite: p.Suite, Cluster: p.Cluster, RunID: id, Dir: filepath.Join(o.Dir, "runs", id), Started: o.Clock(), Budget: budget},
 	}
+	if err := forgetRuns(o.Dir, keptRuns-1); err != nil {
+		o.Logger.Warn("directories of old runs cannot be removed", "error", err)
+	}
 	if o.Resume || o.Only != "" {
 		earlier, err := readCheckpoint(o.Dir, p)
 		if err != nil {
