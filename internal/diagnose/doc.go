@@ -97,6 +97,7 @@
 //	RESOURCE               cpu, memory, … of which there is too little [insufficient-resources]
 //	REQUESTED              what the Pod asks for, a quantity [insufficient-resources]
 //	AVAILABLE              the most that any eligible node has free, a quantity [insufficient-resources]
+//	NODE_SIZE              what the largest eligible node has in all, a quantity [insufficient-resources, when that is enough for the Pod]
 //	PVC_NAME               the claim [pvc-*, storageclass-*]
 //	STORAGE_CLASS          StorageClass that the claim names [storageclass-missing, pvc-provisioning]
 //	QUOTA_NAME             the ResourceQuota [quota-*]

@@ -42,8 +42,9 @@ func (catalogue) InsufficientResources() rule {
 			if best.need > most {
 				statement = fmt.Sprintf("each Pod asks for %s of %s; the largest of %s has %s in all",
 					quantity(best.resource, best.need), best.resource, count(len(nodes), "eligible node"), quantity(best.resource, most))
-				delete(c.params, "AVAILABLE")
 				c.params["AVAILABLE"] = quantity(best.resource, most)
+			} else {
+				c.params["NODE_SIZE"] = quantity(best.resource, most)
 			}
 			c.last = link{target, statement, requestCites(s.object, best.resource)}
 			for i, f := range nodes {
