@@ -77,14 +77,11 @@ func ReadResult(dir string) (Result, error) {
 
 // LastRun returns the directory of the latest run of a cluster's directory, "" if there is none.
 func LastRun(dir string) (string, error) {
-	runs, err := os.ReadDir(filepath.Join(dir, "runs")) // sorted, and run ids sort by time
-	if errors.Is(err, fs.ErrNotExist) || err == nil && len(runs) == 0 {
-		return "", nil
-	}
-	if err != nil {
+	results, err := filepath.Glob(filepath.Join(dir, "runs", "*", resultFile)) // sorted, and run ids sort by time
+	if err != nil || len(results) == 0 {
 		return "", err
 	}
-	return filepath.Join(dir, "runs", runs[len(runs)-1].Name()), nil
+	return filepath.Dir(results[len(results)-1]), nil
 }
 
 // runName is how NewRunID names runs.

@@ -293,6 +293,9 @@ func TestLastRun(t *testing.T) {
 		t.Errorf("got %q, %v without a run", got, err)
 	}
 	var d diary
+	if err := os.MkdirAll(filepath.Join(dir, "runs", "notes"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, id := range []string{"20260101T000000Z-ffff", "20260102T000000Z-0000"} {
 		mustRun(t, t.Context(), chain(Phase{Name: "a", Run: d.writes("a", nil)}), Options{Dir: dir, RunID: id})
 	}
