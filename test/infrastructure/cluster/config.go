@@ -115,11 +115,11 @@ func (c Config) kind() *v1alpha4.Cluster {
 	}
 	merge, patch := kubeadmPatches()
 	return &v1alpha4.Cluster{
-		TypeMeta:                    v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"},
-		Name:                        c.Name,
-		Networking:                  v1alpha4.Networking{APIServerAddress: loopback},
-		Nodes:                       nodes,
-		KubeadmConfigPatches:        []string{merge},
+		TypeMeta:                     v1alpha4.TypeMeta{Kind: "Cluster", APIVersion: "kind.x-k8s.io/v1alpha4"},
+		Name:                         c.Name,
+		Networking:                   v1alpha4.Networking{APIServerAddress: loopback},
+		Nodes:                        nodes,
+		KubeadmConfigPatches:         []string{merge},
 		KubeadmConfigPatchesJSON6902: []v1alpha4.PatchJSON6902{patch},
 	}
 }

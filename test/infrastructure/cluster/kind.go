@@ -77,15 +77,6 @@ func (k kind) create(ctx context.Context, c Config, kubeconfig string) error {
 	})
 }
 
-// kubeconfig returns the one that reaches the cluster from this machine.
-func (k kind) kubeconfig(ctx context.Context, name string) (text string, err error) {
-	err = k.run(ctx, "kubeconfig of cluster "+name, func(p *kindcluster.Provider) error {
-		text, err = p.KubeConfig(name, false)
-		return err
-	})
-	return text, err
-}
-
 // saveLogs writes the logs of the nodes into a directory.
 func (k kind) saveLogs(ctx context.Context, name, dir string) error {
 	return k.run(ctx, "save the logs of cluster "+name, func(p *kindcluster.Provider) error { return p.CollectLogs(name, dir) })
@@ -111,8 +102,7 @@ func translate(err error) error {
 		said = said[len(said)-tail:]
 	}
 	code := -1
-	var exit *exec.ExitError
-	if errors.As(failed.Inner, &exit) {
+	if exit, ok := errors.AsType[*exec.ExitError](failed.Inner); ok {
 		code = exit.ExitCode()
 	}
 	return &kindError{err, &command.Error{Cmd: failed.PrettyCommand(), ExitCode: code, Output: string(said), Err: failed.Inner}}
@@ -155,11 +145,11 @@ func (n nodeHandle) CommandContext(ctx context.Context, name string, args ...str
 
 // nodeCommand is one command in a node.
 type nodeCommand struct {
-	node           nodeHandle
-	ctx            context.Context //nolint:containedctx // as above
-	args, env      []string
-	stdin          io.Reader
-	stdout         io.Writer
+	node      nodeHandle
+	ctx       context.Context //nolint:containedctx // as above
+	args, env []string
+	stdin     io.Reader
+	stdout    io.Writer
 }
 
 func (c *nodeCommand) SetEnv(env ...string) kindexec.Cmd {

@@ -26,7 +26,7 @@ func reapUntil(ended <-chan error) bool {
 	for {
 		r.look(syscall.SIGTERM)
 		select {
-		case <-ended:
+		case _ = <-ended: // that of the programs that were ended
 			reapAll()
 			return true
 		case <-late.C:
