@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"syscall"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -127,9 +129,15 @@ func (s *System) AwaitLeader(ctx context.Context, ok func(corev1.Pod) bool) (cor
 	return leader, err
 }
 
-// Kill has a process of a pod end at once, as a crash would end it: SIGKILL from the pod's node.
+// Kill has a process of a pod end at once, as a crash would end it, and waits until its container was started again.
 // namespace is where the pod that sends the signal may run.
 func (s *System) Kill(ctx context.Context, namespace string, pod corev1.Pod, container, process string) error {
+	return s.Signal(ctx, namespace, pod, container, process, syscall.SIGKILL)
+}
+
+// Signal sends a signal that ends it to a process of a pod, from the pod's node, and waits until its container was started
+// again. namespace is where the pod that sends the signal may run.
+func (s *System) Signal(ctx context.Context, namespace string, pod corev1.Pod, container, process string, signal syscall.Signal) error {
 	var before int32 = -1
 	for _, c := range pod.Status.ContainerStatuses {
 		if c.Name == container {
@@ -138,19 +146,19 @@ func (s *System) Kill(ctx context.Context, namespace string, pod corev1.Pod, con
 	}
 	root, privileged := int64(0), true
 	hand := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{GenerateName: "kill-", Namespace: namespace},
+		ObjectMeta: metav1.ObjectMeta{GenerateName: "signal-", Namespace: namespace},
 		Spec: corev1.PodSpec{
 			NodeName: pod.Spec.NodeName, HostPID: true, RestartPolicy: corev1.RestartPolicyNever,
 			Tolerations: []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
 			Containers: []corev1.Container{{
-				Name: "kill", Image: s.WorkloadImage, ImagePullPolicy: corev1.PullIfNotPresent,
-				Args:            []string{"signal", "-pod", string(pod.UID), "-comm", process},
+				Name: "signal", Image: s.WorkloadImage, ImagePullPolicy: corev1.PullIfNotPresent,
+				Args:            []string{"signal", "-pod", string(pod.UID), "-comm", process, "-signal", strconv.Itoa(int(signal))},
 				SecurityContext: &corev1.SecurityContext{Privileged: &privileged, RunAsUser: &root},
 			}},
 		},
 	}
 	if err := s.Create(ctx, hand); err != nil {
-		return fmt.Errorf("kill %s in %s: %w", process, pod.Name, err)
+		return fmt.Errorf("%v to %s in %s: %w", signal, process, pod.Name, err)
 	}
 	err := Await(ctx, s, hand, "done", func(p *corev1.Pod) string {
 		if p.Status.Phase != corev1.PodSucceeded && p.Status.Phase != corev1.PodFailed {
@@ -159,12 +167,12 @@ func (s *System) Kill(ctx context.Context, namespace string, pod corev1.Pod, con
 		return ""
 	})
 	if err == nil && hand.Status.Phase == corev1.PodFailed {
-		err = errors.New("the signal was not sent; see the log of pod " + hand.Name)
+		err = errors.New("it was not sent; see the log of pod " + hand.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("kill %s in %s: %w", process, pod.Name, err)
+		return fmt.Errorf("%v to %s in %s: %w", signal, process, pod.Name, err)
 	}
-	return Await(ctx, s, pod.DeepCopy(), "restarted after the kill", func(p *corev1.Pod) string {
+	return Await(ctx, s, pod.DeepCopy(), fmt.Sprintf("restarted after %v", signal), func(p *corev1.Pod) string {
 		for _, c := range p.Status.ContainerStatuses {
 			if c.Name == container && c.RestartCount > before {
 				return ""

@@ -36,7 +36,11 @@ func sendSignal(_ context.Context, args []string, stdout, stderr io.Writer) (int
 		return 1, fmt.Errorf("no process %[2]s in Pod %[1]s", *pod, *comm)
 	}
 	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.Signal(*number)); err != nil {
+		err := syscall.Kill(pid, syscall.Signal(*number))
+		if errors.Is(err, syscall.ESRCH) {
+			continue // the end of a container's first process is that of the others
+		}
+		if err != nil {
 			return 1, fmt.Errorf("signal %d to %d: %w", *number, pid, err)
 		}
 		fmt.Fprintf(stdout, "signal %d sent to process %d\n", *number, pid)
