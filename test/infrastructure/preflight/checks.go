@@ -156,7 +156,7 @@ func checkInstances(nodes, user int, place engine.Place) (v verdict) {
 	}
 	used, need := place.Inotify[user], instances(nodes)
 	line := fmt.Sprintf("%s in %s: %d, of which user %d has %d in use and %s about %d", maxInstances, place.Where, limit, user, used, countNodes(nodes), need)
-	fix := asRoot(place, "sysctl -w fs.inotify.max_user_instances="+strconv.Itoa(enoughInstances))
+	fix := asRoot(place, "sysctl -w fs.inotify.max_user_instances="+strconv.Itoa(max(enoughInstances, used+2*need)))
 	switch {
 	case used+need > limit:
 		v.stop(failure.Finding{
@@ -175,7 +175,7 @@ func checkWatches(nodes int, place engine.Place) (v verdict) {
 	}
 	v.stop(failure.Finding{
 		Row: "F20", Class: failure.Host, Summary: "the kernel allows too few inotify watches for " + countNodes(nodes),
-		Fix:   asRoot(place, "sysctl -w fs.inotify.max_user_watches="+strconv.Itoa(enoughWatches)),
+		Fix:   asRoot(place, "sysctl -w fs.inotify.max_user_watches="+strconv.Itoa(max(enoughWatches, nodes*watchesOfNode))),
 		Lines: []string{fmt.Sprintf("%s in %s: %d; needed: %d", maxWatches, place.Where, limit, nodes*watchesOfNode)},
 	})
 	return v

@@ -2,7 +2,6 @@ package preflight
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"kubernaut.ai/kubernaut/test/infrastructure/engine"
@@ -44,19 +43,21 @@ func disksThere(info engine.Info) []string {
 // passes through one archive, and is stored again by each node; a node image is stored once by the engine, and unpacked
 // from its archive when it is built.
 func diskNeeds(o Options, info engine.Info, r readings) []diskNeed {
-	var node, services uint64
-	for _, i := range r.images {
-		isNode := slices.ContainsFunc(i.Tags, func(t string) bool { return strings.HasPrefix(t, nodeImageName+":") || t == o.NodeImage })
-		isService := slices.ContainsFunc(i.Tags, func(t string) bool { return strings.HasPrefix(t, ourImages) })
-		switch {
-		case isNode:
-			node = max(node, uint64(i.Size))
-		case isService:
-			services += uint64(i.Size)
+	var services uint64
+	haveNode := false
+	seen := make(map[string]bool)
+	for _, i := range r.images { // the newest of each name
+		for _, tag := range i.Tags {
+			name := tag[:strings.LastIndex(tag, ":")+1]
+			haveNode = haveNode || name == nodeImageName+":" || tag == o.NodeImage
+			if strings.HasPrefix(name, ourImages) && name != nodeImageName+":" && !seen[name] {
+				seen[name] = true
+				services += uint64(i.Size)
+			}
 		}
 	}
 	build, state := uint64(nodeImageSize), uint64(nodeBuildSize)
-	if node > 0 { // what is there is not written again
+	if haveNode { // what is there is not written again
 		build, state = 0, 0
 	}
 	services = max(services, serviceImageSize)
