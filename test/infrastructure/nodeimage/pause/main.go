@@ -14,6 +14,7 @@ func main() {
 	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
 	children := make(chan os.Signal, 1)
 	signal.Notify(children, syscall.SIGCHLD)
+	reap() // those that ended before
 	for {
 		select {
 		case <-end:
