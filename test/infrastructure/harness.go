@@ -10,6 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
+	crlog "sigs.k8s.io/controller-runtime/pkg/log"
+
 	"kubernaut.ai/kubernaut/test/infrastructure/command"
 	"kubernaut.ai/kubernaut/test/infrastructure/engine"
 	"kubernaut.ai/kubernaut/test/infrastructure/failure"
@@ -69,6 +72,7 @@ type Harness struct {
 
 // Open returns the harness of a suite. It looks at nothing but the environment and the repository.
 func Open(s Suite, o Options) (*Harness, error) {
+	crlog.SetLogger(logr.Discard()) // the library complains of a process that has not chosen
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
