@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PKG ?= ./...
 ARGS ?=
 FUZZTIME ?= 5s
+N ?= 5
 
 # The flags of internal/controlplane/build.go: with others Go compiles 2,400 packages anew.
 CONTROLPLANE_TEST := CGO_ENABLED=0 GOFLAGS= go test -vet=off -trimpath -buildvcs=false -tags=selinux,notest,grpcnotrace
@@ -14,7 +15,7 @@ CONTROLPLANE_TEST := CGO_ENABLED=0 GOFLAGS= go test -vet=off -trimpath -buildvcs
 
 .PHONY: help
 help: ## Show this text
-	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-22s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: bin/kubernaut ## Diagnose broken workloads on an API server of its own (ARGS='-o json' for machines)
@@ -39,6 +40,12 @@ test: verify-generate controlplane ## Run all tests: generated code, unit, integ
 test-unit: ## Run the tests that need no server
 	go test -short $(PKG)
 
+.PHONY: test-coverage
+test-coverage: controlplane ## Run all tests and leave their coverage in coverage/, for the end-to-end report
+	mkdir -p coverage
+	go test -short -coverprofile=coverage/unit.out ./internal/... ./api/... ./cmd/...
+	go test -timeout=20m -coverprofile=coverage/integration.out ./internal/... ./api/... ./cmd/...
+
 .PHONY: race
 race: ## Run the unit tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -short -timeout=20m $(PKG)
@@ -53,11 +60,29 @@ bench: controlplane ## Measure policy, storage and controller; print one table
 
 .PHONY: lint
 lint: bin/golangci-lint ## Run golangci-lint
-	bin/golangci-lint run
+	bin/golangci-lint run --build-tags=e2e
 
 .PHONY: verify-generate
 verify-generate: ## Fail if anything generated is stale; leaves the work tree alone
 	hack/verify-generate.sh
+
+##@ Check on a real cluster (docs/e2e.md)
+
+.PHONY: test-e2e-aianalysis
+test-e2e-aianalysis: bin/e2e ## Run the end-to-end suite on a Kind cluster on Podman or Docker (E2E_COVERAGE=true)
+	bin/e2e run aianalysis
+
+.PHONY: test-e2e-datastorage
+test-e2e-datastorage: bin/e2e ## Run Data Storage's suite, with a PostgreSQL in the cluster
+	bin/e2e run datastorage
+
+.PHONY: e2e-soak
+e2e-soak: bin/e2e ## Repeat runs with random faults, and count how they end (N=5)
+	bin/e2e soak -n $(N) aianalysis
+
+.PHONY: node-image
+node-image: ## Get or build the image of a Kind node, and that of PostgreSQL
+	go run ./test/infrastructure/cmd/node-image -postgres
 
 ##@ Change
 
@@ -77,6 +102,10 @@ clean: ## Remove what was built here; Go's cache and the control plane's stay
 .PHONY: bin/kubernaut
 bin/kubernaut:
 	go build -o bin/kubernaut ./cmd/kubernaut
+
+.PHONY: bin/e2e
+bin/e2e:
+	go build -o bin/e2e ./test/infrastructure/cmd/e2e
 
 .PHONY: bin/golangci-lint
 bin/golangci-lint:
