@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -115,6 +116,7 @@ func postgresKind(err error) incident.ErrorKind {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	if errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, driver.ErrBadConn) ||
+		errors.Is(err, io.ErrUnexpectedEOF) || // the server, or what is on the way to it, ended in the middle
 		pgconn.SafeToRetry(err) {
 		return incident.KindUnavailable
 	}
