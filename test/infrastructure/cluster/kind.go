@@ -7,12 +7,14 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
 	kindcluster "sigs.k8s.io/kind/pkg/cluster"
 	"sigs.k8s.io/kind/pkg/cluster/nodes"
 	"sigs.k8s.io/kind/pkg/cluster/nodeutils"
+	kinderrors "sigs.k8s.io/kind/pkg/errors"
 	kindexec "sigs.k8s.io/kind/pkg/exec"
 	"sigs.k8s.io/kind/pkg/log"
 
@@ -44,11 +46,14 @@ func (k kind) run(ctx context.Context, what string, f func(*kindcluster.Provider
 	if err := k.engine.Export(os.Setenv); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- f(k.provider()) }()
+	ended := make(chan struct{})
 	var err error
+	go func() {
+		defer close(ended)
+		err = f(k.provider())
+	}()
 	select {
-	case err = <-ended:
+	case <-ended:
 	case <-ctx.Done():
 		fmt.Fprintf(k.log, "%s: ended: %v\n", what, command.Cause(ctx))
 		if !reapUntil(ended) {
@@ -79,7 +84,27 @@ func (k kind) create(ctx context.Context, c Config, kubeconfig string) error {
 
 // saveLogs writes the logs of the nodes into a directory.
 func (k kind) saveLogs(ctx context.Context, name, dir string) error {
-	return k.run(ctx, "save the logs of cluster "+name, func(p *kindcluster.Provider) error { return p.CollectLogs(name, dir) })
+	return k.run(ctx, "save the logs of cluster "+name, func(p *kindcluster.Provider) error {
+		return withoutCrictl(p.CollectLogs(name, dir))
+	})
+}
+
+// withoutCrictl leaves out the failures of a tool that not every node image has, and that says nothing which is not elsewhere.
+func withoutCrictl(err error) error {
+	if err == nil {
+		return nil
+	}
+	all := kinderrors.Errors(err)
+	if len(all) == 0 { // it is no list but one
+		all = []error{err}
+	}
+	var rest []error
+	for _, e := range all {
+		if failed := kindexec.RunErrorForError(e); failed == nil || !slices.Contains(failed.Command, "crictl") {
+			rest = append(rest, e)
+		}
+	}
+	return errors.Join(rest...)
 }
 
 // importArchive imports an archive of images into the containerd of a node.

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -34,10 +33,6 @@ func (i Image) name() string {
 	name, _, _ := strings.Cut(i.Ref[strings.LastIndexByte(i.Ref, '/')+1:], ":")
 	return name
 }
-
-// onNode is what a node has of images, the ids by canonical names. Images that are not there whole, or were not unpacked, are
-// not there.
-type onNode map[string]string
 
 // Load brings images to all nodes: each is saved once and streamed to the nodes that do not have it under its name with
 // its id; then the node is asked for that id. The units of t are one for each archive, and one for each image on each node.
@@ -243,53 +238,6 @@ func (l *loading) again(ctx context.Context) (changed bool, err error) {
 		return false, nil
 	}
 	return true, l.save(ctx)
-}
-
-// onNodeScript prints, for names of images, the line that ctr has on each that is whole, and the manifest that it leads to.
-const onNodeScript = `set -e
-filters=$(for name; do echo "name==$name"; done)
-ctr --namespace=k8s.io images check $filters | while read -r name type digest status rest; do
-  case "$name$status" in REF*|*incomplete*|*unavailable*) continue;; esac
-  case "$rest" in *true*) ;; *) continue;; esac
-  printf '%s\n' "$name"
-  ctr --namespace=k8s.io content get "$digest" | tr -d '\n'
-  echo
-done`
-
-// onNode asks the containerd of a node.
-func (c *Cluster) onNode(ctx context.Context, node string, refs []string) (onNode, error) {
-	if len(refs) == 0 {
-		return onNode{}, nil
-	}
-	out, err := c.engine.Exec(ctx, engine.Exec{
-		Container: node, Args: append([]string{"sh", "-c", onNodeScript, "sh"}, refs...), Deadline: time.Minute, Quiet: true,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("images of %s: %w", node, err)
-	}
-	have, err := parseOnNode(out)
-	if err != nil {
-		return nil, fmt.Errorf("images of %s: %w", node, err)
-	}
-	return have, nil
-}
-
-// parseOnNode reads the output of the script: pairs of lines.
-func parseOnNode(out []byte) (onNode, error) {
-	have := make(onNode)
-	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
-	for i := 0; i+1 < len(lines); i += 2 {
-		var manifest struct{ Config struct{ Digest string } }
-		if err := json.Unmarshal(lines[i+1], &manifest); err != nil {
-			return nil, fmt.Errorf("manifest of %s: %w", lines[i], err)
-		}
-		ref, err := image.ParseRef(string(lines[i]))
-		if err != nil {
-			return nil, err
-		}
-		have[ref.String()] = strings.TrimPrefix(manifest.Config.Digest, "sha256:")
-	}
-	return have, nil
 }
 
 // nodeEvidence saves what may explain a failed load: the images and the disks of the node, and the state of its container.

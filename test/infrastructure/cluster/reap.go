@@ -17,7 +17,7 @@ const (
 )
 
 // reapUntil ends the programs that Kind runs until its call returns, and reports whether it did.
-func reapUntil(ended <-chan error) bool {
+func reapUntil(ended <-chan struct{}) bool {
 	tick := time.NewTicker(looking)
 	defer tick.Stop()
 	late := time.NewTimer(patience)
@@ -26,7 +26,7 @@ func reapUntil(ended <-chan error) bool {
 	for {
 		r.look(syscall.SIGTERM)
 		select {
-		case _ = <-ended: // that of the programs that were ended
+		case <-ended:
 			reapAll()
 			return true
 		case <-late.C:
