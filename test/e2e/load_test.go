@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
 
 	"kubernaut.ai/kubernaut/internal/app/datastorage"
 	"kubernaut.ai/kubernaut/internal/config"
@@ -53,18 +52,6 @@ func dataStorage(t *testing.T, change func(*config.DataStorage)) string {
 		done <- nil
 		t.Fatalf("Data Storage: %v", err)
 		return ""
-	}
-}
-
-// onPostgres configures a database that all processes share.
-func onPostgres(t *testing.T) func(*config.DataStorage) {
-	parsed, err := pgx.ParseConfig(postgres.Database(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return func(cfg *config.DataStorage) {
-		cfg.Database.Driver, cfg.Database.Host, cfg.Database.Port = config.DriverPostgres, parsed.Host, int(parsed.Port)
-		cfg.Database.Name, cfg.Database.User, cfg.Database.SSLMode = parsed.Database, parsed.User, "disable"
 	}
 }
 
@@ -111,7 +98,7 @@ func unreliable(w http.ResponseWriter, r *http.Request, next http.Handler) {
 var brisk = Load{Chains: 4, Writers: 4, Every: 2 * time.Millisecond, Most: 1500, Patience: 10 * time.Second}
 
 func TestLoadSurvivesWhatServicesDo(t *testing.T) {
-	shared := onPostgres(t)
+	shared := onDatabase(t, postgres.Database(t))
 	replicas := []string{dataStorage(t, shared), dataStorage(t, shared)}
 	for _, giveUp := range []int{0, 3} {
 		load := brisk

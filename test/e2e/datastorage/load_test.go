@@ -11,6 +11,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/test/e2e"
 )
@@ -102,7 +103,7 @@ func killReplicas(ctx context.Context) {
 func deleteReplicas(ctx context.Context) {
 	old := pods(ctx)
 	for _, p := range old {
-		Expect(sys.Delete(ctx, p.DeepCopy(), &noGrace)).To(Succeed())
+		Expect(sys.Delete(ctx, p.DeepCopy(), client.GracePeriodSeconds(0))).To(Succeed())
 	}
 	for _, p := range old {
 		Expect(e2e.AwaitGone(ctx, sys, p)).To(Succeed())
@@ -126,9 +127,10 @@ func killDatabaseInRoll(ctx context.Context) {
 // restartNode restarts the node that everything runs on. Its pods come back by themselves.
 func restartNode(ctx context.Context) {
 	database := databasePod(ctx)
+	before := e2e.Restarts(&database)
 	Expect(cluster.RestartNode(ctx, database.Spec.NodeName)).To(Succeed())
 	Expect(e2e.Await(ctx, sys, &database, "started again with its node", func(p *corev1.Pod) string {
-		if e2e.Restarts(p) == 0 || !e2e.Ready(p) {
+		if e2e.Restarts(p) == before || !e2e.Ready(p) {
 			return "it was not"
 		}
 		return ""
