@@ -90,7 +90,10 @@ func follow[T any, P Object[T]](ctx context.Context, s *System, ok func([]P) str
 		case watch.Deleted:
 			delete(known, key(event.Object.(P)))
 		case watch.Error:
-			return nil, apierrors.FromObject(event.Object).Error(), errEnded
+			if ctx.Err() == nil { // else it only says so
+				reason = apierrors.FromObject(event.Object).Error()
+			}
+			return nil, reason, errEnded
 		default:
 			continue
 		}

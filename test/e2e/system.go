@@ -41,6 +41,10 @@ type Target struct {
 	// WorkloadImage is the image of test/e2e/workload, as nodes know it. It is empty where no kubelet
 	// runs; what needs one is then skipped.
 	WorkloadImage string `json:"workloadImage"`
+	// Cluster is the name of the Kind cluster, and Runtime the container engine that its nodes run on; both
+	// are empty where the nodes are not to be touched.
+	Cluster string `json:"cluster,omitempty"`
+	Runtime string `json:"runtime,omitempty"`
 	// Deployed says that the services are Deployments in Namespace, and may be disturbed.
 	Deployed bool `json:"deployed"`
 }

@@ -23,8 +23,8 @@ type fault struct {
 	// workflow is its name in the catalog; parameters are some of those that it needs.
 	workflow   string
 	parameters map[string]string
-	// guess says that the workflow is one that may help, so that a person has to look.
-	guess bool
+	// ends is how the analysis ends in staging; the zero value is autoApproved.
+	ends outcome
 }
 
 // diagnosed stages a fault, has it analysed, and checks all of the answer.
@@ -46,11 +46,14 @@ func diagnosed(ctx SpecContext, f fault) *v1alpha1.AIAnalysis {
 	for name, value := range f.parameters {
 		Expect(s.SelectedWorkflow.Parameters).To(HaveKeyWithValue(name, value))
 	}
-	if f.guess {
-		expectOutcome(a, review(v1alpha1.SubReasonLowConfidence))
-		Expect(s.SelectedWorkflow.Parameters).To(BeEmpty(), "what must not run has no parameters")
-	} else {
+	switch f.ends {
+	case outcome{}:
 		expectOutcome(a, autoApproved)
+	default:
+		expectOutcome(a, f.ends)
+	}
+	if s.Phase == v1alpha1.PhaseFailed {
+		Expect(s.SelectedWorkflow.Parameters).To(BeEmpty(), "what must not run has no parameters")
 	}
 	Expect(s.TargetInOwnerChain).To(HaveValue(BeTrue()), "the target belongs to what the signal is about")
 	expectEvidence(ctx, a)
@@ -63,11 +66,11 @@ var _ = Describe("A real fault", func() {
 	DescribeTable("is diagnosed", func(ctx SpecContext, f fault) { diagnosed(ctx, f) },
 		Entry("a program that crashes", SpecTimeout(specTime), fault{
 			stage: stageCrash, signal: "CrashLoopBackOff", cause: "application-error", target: deploymentShop,
-			workflow: "restart-crashing-workload", guess: true,
+			workflow: "restart-crashing-workload", ends: review(v1alpha1.SubReasonLowConfidence),
 		}),
 		Entry("a program that crashes before its container is there", SpecTimeout(specTime), fault{
 			stage: stageInitCrash, signal: "CrashLoopBackOff", cause: "application-error", target: deploymentShop,
-			workflow: "restart-crashing-workload", guess: true,
+			workflow: "restart-crashing-workload", ends: review(v1alpha1.SubReasonLowConfidence),
 		}),
 		Entry("a rollout that broke what worked", SpecTimeout(specTime), fault{
 			stage: stageBadRollout, signal: "CrashLoopBackOff", cause: "bad-rollout", target: deploymentShop,
@@ -115,7 +118,7 @@ var _ = Describe("A real fault", func() {
 		}),
 		Entry("a Secret that is not there", SpecTimeout(specTime), fault{
 			stage: stageSecret, signal: "CreateContainerConfigError", cause: "secret-missing", target: deploymentShop,
-			workflow: "sync-secret",
+			workflow: "sync-secret", ends: needsApproval,
 		}),
 		Entry("a key that a Secret does not have", SpecTimeout(specTime), fault{
 			stage: stageSecretKey, signal: "CreateContainerConfigError", cause: "secret-key-missing", target: deploymentShop,
@@ -123,7 +126,7 @@ var _ = Describe("A real fault", func() {
 		}),
 		Entry("a liveness probe that fails", SpecTimeout(specTime), fault{
 			stage: stageUnhealthy, signal: "Unhealthy", cause: "probe-failing", target: deploymentShop,
-			workflow: "restart-unhealthy-workload",
+			workflow: "restart-unhealthy-workload", ends: needsApproval,
 		}),
 		Entry("a probe that asks a port that nothing serves", SpecTimeout(specTime), fault{
 			stage: stageProbePort, signal: "Unhealthy", cause: "probe-misconfigured", target: deploymentShop,
@@ -147,7 +150,7 @@ var _ = Describe("A real fault", func() {
 		}),
 		Entry("a claim whose provisioner does not deliver", SpecTimeout(specTime), fault{
 			stage: stageDeadProvisioner, signal: "PVCPending", cause: "pvc-provisioning", target: [2]string{"PersistentVolumeClaim", "data"},
-			workflow: "restart-volume-provisioner", guess: true,
+			workflow: "restart-volume-provisioner", ends: review(v1alpha1.SubReasonLowConfidence),
 		}),
 		Entry("a Service whose selector matches no Pod", SpecTimeout(specTime), fault{
 			stage: stageSelector, signal: "ServiceNoEndpoints", kind: "Service", cause: "service-selector-mismatch", target: [2]string{"Service", "shop"},
@@ -167,7 +170,7 @@ var _ = Describe("A real fault", func() {
 		}),
 		Entry("a workload that is asked to run nothing", SpecTimeout(specTime), fault{
 			stage: stageScaledToZero, signal: "ReplicasUnavailable", cause: "scaled-to-zero", target: deploymentShop,
-			workflow: "scale-up",
+			workflow: "scale-up", ends: needsApproval,
 		}),
 	)
 

@@ -27,15 +27,21 @@ func respond(status int) faultproxy.Rule {
 	}
 }
 
-var _ = Describe("When the investigation service fails", Serial, Ordered, ContinueOnFailure, func() {
-	var (
-		proxy     tuned
-		namespace string
-	)
+// The controller is restarted with another configuration once for all of them.
+var _ = Describe("Behind the fault proxy", Serial, Ordered, ContinueOnFailure, func() {
+	proxy := &tuned{}
 	BeforeAll(func(ctx SpecContext) {
 		needDeployed()
-		proxy = tune(ctx)
+		*proxy = tune(ctx)
 	}, NodeTimeout(specTime))
+	Context("when the investigation service fails", func() { whenInvestigationFails(proxy) })
+	Context("the outcome of an analysis", func() { outcomes(proxy) })
+	Context("when the controller cannot write its audit trail", func() { whenTrailCannotBeWritten(proxy) })
+	Context("with two replicas of the controller", func() { withTwoReplicas(proxy) })
+})
+
+func whenInvestigationFails(proxy *tuned) {
+	var namespace string
 	BeforeEach(func(ctx SpecContext) {
 		namespace = newNamespace(ctx)
 		overQuota(ctx, namespace)
@@ -193,7 +199,7 @@ var _ = Describe("When the investigation service fails", Serial, Ordered, Contin
 		Expect(proxy.Hits(ctx, "slow", 1)).To(Equal(1))
 		leader, err := sys.AwaitLeader(ctx, anyPod)
 		Expect(err).NotTo(HaveOccurred())
-		Expect(sys.Kill(ctx, namespace, leader, "aianalysis", "aianalysis")).To(Succeed())
+		Expect(sys.Kill(ctx, standInNamespace, leader, "aianalysis", "aianalysis")).To(Succeed())
 		Expect(proxy.Hits(ctx, "slow", 2)).To(Equal(2), "the new process asks again")
 		Expect(proxy.Delete(ctx, "slow")).To(Succeed())
 		finished(ctx, a)
@@ -208,4 +214,4 @@ var _ = Describe("When the investigation service fails", Serial, Ordered, Contin
 		}), "each event once")
 		Expect(sys.AwaitRollout(ctx, e2e.Namespace, e2e.Controller)).To(Succeed())
 	}, SpecTimeout(specTime))
-})
+}

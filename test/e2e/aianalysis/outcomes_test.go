@@ -42,15 +42,8 @@ func workflow(confidence float64) map[string]any {
 	}
 }
 
-var _ = Describe("The outcome of an analysis", Serial, Ordered, ContinueOnFailure, func() {
-	var (
-		proxy     tuned
-		namespace string
-	)
-	BeforeAll(func(ctx SpecContext) {
-		needDeployed()
-		proxy = tune(ctx)
-	}, NodeTimeout(specTime))
+func outcomes(proxy *tuned) {
+	var namespace string
 	BeforeEach(func(ctx SpecContext) { namespace = newNamespace(ctx) }, NodeTimeout(specTime))
 	outcomeOf := func(ctx context.Context, r faultproxy.Rule, signal string, change ...func(*v1alpha1.AIAnalysis)) *v1alpha1.AIAnalysis {
 		GinkgoHelper()
@@ -132,4 +125,4 @@ var _ = Describe("The outcome of an analysis", Serial, Ordered, ContinueOnFailur
 		Entry("recovery of what is gone", SpecTimeout(specTime), "MOCK_NOT_REPRODUCIBLE", true,
 			outcome{v1alpha1.PhaseFailed, v1alpha1.ReasonRecoveryNotPossible, v1alpha1.SubReasonNoRecoveryStrategy}, ""),
 	)
-})
+}

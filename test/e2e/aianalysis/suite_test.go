@@ -77,6 +77,8 @@ func findTarget(ctx context.Context) (e2e.Target, error) {
 		DataStorage:   env("E2E_DATASTORAGE_URL", "http://127.0.0.1:8091"),
 		WorkloadImage: image,
 		Deployed:      image != "",
+		Cluster:       os.Getenv("E2E_CLUSTER"),
+		Runtime:       os.Getenv("E2E_RUNTIME"),
 	}, nil
 }
 
