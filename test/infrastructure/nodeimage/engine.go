@@ -132,8 +132,8 @@ func (b *builder) feed(ctx context.Context, through *metered, c command.Cmd, ima
 	return err
 }
 
-// ready checks that an image can be built on this machine.
-func (b *builder) ready() error {
+// ready checks that an image can be built on this machine, and that the engine would take it.
+func (b *builder) ready(ctx context.Context) error {
 	if runtime.GOOS != "linux" {
 		return failure.New(failure.Host, "", "an image of a Kind node can be built on Linux only, and no registry gives one",
 			"give this machine access to a registry, or set "+EnvNodeImage+" to an image that its engine has")
@@ -154,5 +154,6 @@ func (b *builder) ready() error {
 		return failure.New(failure.Host, "", "building an image from Debian packages needs "+strings.Join(missing, ", ")+", which this machine does not have",
 			"apt-get install -y --no-install-recommends "+strings.Join(packages, " "))
 	}
-	return nil
+	_, err := b.run.Run(ctx, command.Cmd{Name: b.runtime, Args: []string{"version"}, Deadline: askDeadline, Quiet: true})
+	return err
 }

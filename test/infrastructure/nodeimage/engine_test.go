@@ -34,7 +34,7 @@ func TestExact(t *testing.T) {
 	}
 }
 
-// scripted is a podman on a PATH of its own that has some images, and a registry that answers with a status and a text. It writes
+// scripted is an engine on a PATH of its own, under both names, that has some images, and a registry that answers with a status and a text. It writes
 // down what it is asked.
 func scripted(t *testing.T, has []string, registry string) (o Options, asked func() string) {
 	t.Helper()
@@ -45,8 +45,10 @@ func scripted(t *testing.T, has []string, registry string) (o Options, asked fun
 		script += "\t" + ref + ") echo id; exit 0 ;;\n"
 	}
 	script += "\tesac\n\techo no such image >&2; exit 1 ;;\n'manifest inspect')\n\t" + registry + " ;;\npull*) exit 0 ;;\nesac\nexit 1\n"
-	if err := os.WriteFile(filepath.Join(bin, "podman"), []byte(script), 0o700); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"podman", "docker"} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	goTool, err := exec.LookPath("go")
 	if err != nil {
@@ -84,6 +86,7 @@ func TestEnsure(t *testing.T) {
 	}
 	built, official := nodeName+":"+key, exact(defaults.Image)
 	for name, test := range map[string]struct {
+		runtime  string
 		named    string
 		has      []string
 		registry string
@@ -96,9 +99,13 @@ func TestEnsure(t *testing.T) {
 		"built before":              {has: []string{built, official}, want: Image{Ref: built, Origin: Cached, Key: key}, never: "manifest"},
 		"the official one is there": {has: []string{official}, want: Image{Ref: official, Origin: Cached}, never: "manifest"},
 		"a registry gives it":       {registry: "exit 0", want: Image{Ref: official, Origin: Pulled}, asked: "pull " + official},
+		"docker":                    {runtime: "docker", registry: "exit 0", want: Image{Ref: official, Origin: Pulled}, asked: "manifest inspect " + official},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o, asked := scripted(t, test.has, test.registry)
+			if test.runtime != "" {
+				o.Runtime = test.runtime
+			}
 			o.Env = func(name string) string { return map[string]string{EnvNodeImage: test.named}[name] }
 			got, err := Ensure(t.Context(), o)
 			if err != nil {

@@ -32,7 +32,7 @@ type goPrograms struct {
 	name     string // of the step
 	what     string // for people
 	dir      string // of the module, below the repository's root
-	sources  string // what else their key is over, below dir, besides go.mod and go.sum; empty: all of dir
+	modOnly  bool   // they are built from the module's requirements, and not from what is in dir
 	packages []string
 	rename   map[string]string // of programs whose package has another name
 	ldflags  func(mod []byte) (string, error)
@@ -40,7 +40,7 @@ type goPrograms struct {
 
 func kubernetesPrograms() goPrograms {
 	p := goPrograms{
-		name: "kubernetes", what: "Kubernetes", dir: "controlplane", sources: "go.mod",
+		name: "kubernetes", what: "Kubernetes", dir: "controlplane", modOnly: true,
 		packages: []string{"go.etcd.io/etcd/server/v3"}, rename: map[string]string{"server": "etcd"}, ldflags: kubernetesLDFlags,
 	}
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubeadm", "kubectl", "kubelet"} {
@@ -82,20 +82,36 @@ func (b *builder) goKey(ctx context.Context, p goPrograms) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	ldflags, err := b.ldflags(p)
+	if err != nil {
+		return "", err
+	}
 	k := newDigest(p.name)
 	k.add("go", env)
 	k.add("packages", p.packages...)
-	k.add("flags", buildFlags()...)
+	k.add("flags", append(buildFlags(), ldflags)...)
+	k.add("renamed", fmt.Sprint(p.rename))
 	dir := filepath.Join(b.source, p.dir)
-	if p.sources == "" {
-		err = k.sources(dir)
-	} else {
+	if p.modOnly {
 		err = k.files(dir, "go.mod", "go.sum")
+	} else {
+		err = k.sources(dir)
 	}
 	if err != nil {
 		return "", fmt.Errorf("read the sources of %s: %w", p.what, err)
 	}
-	return k.key("gobuild.go")
+	return k.key()
+}
+
+func (b *builder) ldflags(p goPrograms) (string, error) {
+	if p.ldflags == nil {
+		return "-s -w", nil
+	}
+	mod, err := os.ReadFile(filepath.Join(b.source, p.dir, "go.mod"))
+	if err != nil {
+		return "", err
+	}
+	return p.ldflags(mod)
 }
 
 // build returns the directory of the programs.
@@ -114,21 +130,15 @@ func (b *builder) build(ctx context.Context, p goPrograms) (string, error) {
 }
 
 func (b *builder) compile(ctx context.Context, p goPrograms, dir string) error {
-	ldflags := "-s -w"
-	if p.ldflags != nil {
-		mod, err := os.ReadFile(filepath.Join(b.source, p.dir, "go.mod"))
-		if err != nil {
-			return err
-		}
-		if ldflags, err = p.ldflags(mod); err != nil {
-			return err
-		}
+	ldflags, err := b.ldflags(p)
+	if err != nil {
+		return err
 	}
 	stale, err := b.countStale(ctx, p)
 	if err != nil {
 		return err
 	}
-	m := b.meter("compile "+p.what, "packages")
+	m := b.meter("compile and link "+p.what, "packages compiled")
 	defer m.end()
 	m.set(0, stale)
 	log := &lines{next: b.run.Log, take: func(line string) bool {

@@ -243,7 +243,7 @@ func TestBuild(t *testing.T) {
 			t.Errorf("no program: %v, %v", info, err)
 		}
 	}
-	if want := []string{"load the modules of pause", "compile pause"}; !slices.Equal(steps, want) {
+	if want := []string{"load the modules of pause", "compile and link pause"}; !slices.Equal(steps, want) {
 		t.Errorf("steps %q, want %q: the second time there is nothing to do", steps, want)
 	}
 }

@@ -147,10 +147,10 @@ func (b *builder) ensure(ctx context.Context, name, key, official string, build 
 		}
 		why = err.Error()
 	}
-	if err := b.ready(); err != nil {
+	if err := b.ready(ctx); err != nil {
 		return Image{}, fmt.Errorf("%s, and it cannot be built here: %w", why, err)
 	}
-	unlock, err := b.lock(ctx, "load")
+	unlock, err := b.lock(ctx, "image")
 	if err != nil {
 		return Image{}, err
 	}
@@ -261,7 +261,7 @@ func (b *builder) waiting(name string) (waiting func(lock.Holder), end func()) {
 	var m *meter
 	waiting = func(h lock.Holder) {
 		end()
-		m = b.meter(fmt.Sprintf("wait for process %d, which builds %s", h.PID, name), "")
+		m = b.meter(fmt.Sprintf("wait for process %d, which makes the same (%s)", h.PID, name), "")
 	}
 	end = func() {
 		if m != nil {

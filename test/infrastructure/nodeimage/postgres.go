@@ -36,7 +36,7 @@ func (b *builder) postgresKey(ctx context.Context) (string, error) {
 	k := newDigest("postgres")
 	k.add("root", root)
 	k.add("start", start)
-	return k.key("postgres.go", "elf.go", "layer.go", "archive.go")
+	return k.key("postgres.go", "components.go", "elf.go", "layer.go", "tree_linux.go", "archive.go")
 }
 
 // buildPostgres builds the PostgreSQL image and gives it to the engine.
