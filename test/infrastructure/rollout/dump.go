@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -143,7 +144,11 @@ func describeConditions(b *strings.Builder, o unstructured.Unstructured) {
 	fmt.Fprintf(b, "%s %s, generation %d\n", o.GetKind(), o.GetName(), o.GetGeneration())
 	for _, c := range conditions {
 		if m, ok := c.(map[string]any); ok {
-			fmt.Fprintf(b, "  %v=%v since %v  %v: %v\n", m["type"], m["status"], m["lastTransitionTime"], m["reason"], m["message"])
+			fmt.Fprintf(b, "  %v=%v since %v", m["type"], m["status"], m["lastTransitionTime"])
+			if m["reason"] != nil || m["message"] != nil {
+				fmt.Fprintf(b, "  %v: %v", cmp.Or(m["reason"], any("")), cmp.Or(m["message"], any("")))
+			}
+			b.WriteString("\n")
 		}
 	}
 }

@@ -35,7 +35,8 @@ type WaitOptions struct {
 
 // Wait returns when all workloads among objects are available at their current generation. It watches; a watch that
 // closes is resumed. It ends early, with what is known joined as failure.Typed, when one of them cannot become
-// available. When ctx ends before, the error says what was missing.
+// available. When ctx ends before, the error says what was missing. A pod without a readiness probe counts as available
+// as soon as its process runs, even where that ends a moment later.
 func (c *Cluster) Wait(ctx context.Context, objects []*unstructured.Unstructured, o WaitOptions) error {
 	o.Log = cmp.Or[io.Writer](o.Log, io.Discard)
 	o.Grace, o.Restarts = cmp.Or(o.Grace, 15*time.Second), cmp.Or(o.Restarts, 2)
