@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/test/infrastructure/rollout"
 )
 
 // The names of what is deployed.
@@ -181,6 +182,16 @@ func clip(text string) string {
 		return text
 	}
 	return text[:most] + "…"
+}
+
+// Dump writes what a person needs who has to explain a failure into a directory: the objects, events and
+// logs of namespaces. It writes what it can, and returns what it could not.
+func (s *System) Dump(ctx context.Context, dir string, namespaces ...string) error {
+	c, err := rollout.Connect(s.rest)
+	if err != nil {
+		return err
+	}
+	return c.Dump(ctx, dir, namespaces...)
 }
 
 // API asks the API server for a path, in a media type, and returns what it says.

@@ -10,6 +10,7 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/test/e2e"
@@ -197,6 +198,20 @@ func whenTrailCannotBeWritten(proxy *tuned) {
 		Expect(sys.AwaitRollout(ctx, e2e.Namespace, e2e.Controller)).To(Succeed())
 	}, SpecTimeout(specTime))
 
+	It("and its pod is deleted without grace, the next one delivers what it kept", func(ctx SpecContext) {
+		proxy.put(ctx, refused(503))
+		a := analysed(ctx, analysis())
+		Expect(a.Status.AuditState).To(Equal(v1alpha1.AuditSpooled))
+		pod := onlyControllerPod(ctx)
+		Expect(sys.Delete(ctx, pod.DeepCopy(), client.GracePeriodSeconds(0))).To(Succeed())
+		Expect(sys.AwaitRollout(ctx, e2e.Namespace, e2e.Controller)).To(Succeed())
+		trail, err := sys.Trail(ctx, a.Spec.RemediationID)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(trail.By(e2e.Controller)).To(BeEmpty(), "the fault was there until now")
+		Expect(proxy.Delete(ctx, "storage")).To(Succeed())
+		delivered(ctx, a)
+	}, SpecTimeout(specTime))
+
 	It("and is told to end, it delivers what it kept and ends well within its grace period", func(ctx SpecContext) {
 		proxy.put(ctx, refused(503))
 		a := analysed(ctx, analysis())
@@ -207,7 +222,7 @@ func whenTrailCannotBeWritten(proxy *tuned) {
 		end := endOf(ctx, pod)
 		Expect(end.ExitCode).To(BeZero(), "exit code; it ended with %+v", end)
 		Expect(end.FinishedAt.Sub(end.StartedAt.Time)).To(BeNumerically(">", 0))
-		trail, err := sys.Trail(ctx, a.Spec.RemediationID) // the spool went with the pod: what is not there now is lost
+		trail, err := sys.Trail(ctx, a.Spec.RemediationID) // at once: it did not leave that to the next one
 		Expect(err).NotTo(HaveOccurred())
 		Expect(trail.Of("aianalysis.analysis.completed")).To(HaveLen(1), "the trail is %v", trail.Types())
 		expectOnce(ctx, a)

@@ -6,9 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"path/filepath"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -133,24 +130,9 @@ var _ = JustAfterEach(func(ctx SpecContext) {
 	if sys.Deployed {
 		namespaces = append(namespaces, standInNamespace)
 	}
-	dir := filepath.Join(artifacts(), slug(report.FullText()))
-	if err := sys.Dump(ctx, dir, report.StartTime, namespaces...); err != nil {
+	dir, err := sys.Evidence(ctx, os.Getenv, report.FullText(), namespaces...)
+	if err != nil {
 		GinkgoWriter.Println("not all of the evidence could be had:", err)
 	}
 	AddReportEntry("evidence", dir)
 }, NodeTimeout(time.Minute))
-
-// artifacts is where evidence goes.
-func artifacts() string {
-	if dir := os.Getenv("E2E_ARTIFACTS"); dir != "" {
-		return dir
-	}
-	return filepath.Join(os.TempDir(), "kubernaut-e2e-artifacts")
-}
-
-var notInFileNames = regexp.MustCompile(`[^a-z0-9]+`)
-
-func slug(text string) string {
-	s := strings.Trim(notInFileNames.ReplaceAllString(strings.ToLower(text), "-"), "-")
-	return s[:min(len(s), 100)]
-}

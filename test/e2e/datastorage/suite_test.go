@@ -69,7 +69,7 @@ var _ = JustAfterEach(func(ctx SpecContext) {
 	if !report.Failed() || sys == nil {
 		return
 	}
-	dir, err := sys.Evidence(ctx, os.Getenv, report.FullText(), report.StartTime, e2e.Namespace, hands)
+	dir, err := sys.Evidence(ctx, os.Getenv, report.FullText(), e2e.Namespace, hands)
 	if err != nil {
 		GinkgoWriter.Println("not all of the evidence could be had:", err)
 	}
