@@ -38,8 +38,8 @@ func checkResidue(ctx context.Context, o Options, r readings) (v verdict) {
 	return v
 }
 
-// nodeName reports whether a container's name is one that Kind will give to a node of the cluster.
-func nodeName(name, cluster string) bool {
+// IsNodeName reports whether a container's name is one that Kind gives to a node of the cluster.
+func IsNodeName(name, cluster string) bool {
 	role, ok := strings.CutPrefix(name, cluster+"-")
 	if !ok {
 		return false
@@ -59,7 +59,7 @@ func checkNames(kind engine.Kind, cluster string, containers []engine.Container)
 			if c.Running {
 				running++
 			}
-		case nodeName(c.Name, cluster):
+		case IsNodeName(c.Name, cluster):
 			v.stop(failure.Finding{
 				Row: "F16", Class: failure.Host, Summary: fmt.Sprintf("container %s has the name of a node and is none", c.Name),
 				Fix: fmt.Sprintf("%s rm --force %s, if it is not needed", kind, c.Name), Lines: []string{fmt.Sprintf("%s, image %s, made %s", c.Status, c.Image, c.Created.Format(time.RFC3339))},
@@ -75,7 +75,7 @@ func checkNames(kind engine.Kind, cluster string, containers []engine.Container)
 // checkStorage removes containers with the names of nodes that only the engine's storage knows.
 func checkStorage(ctx context.Context, runtime Runtime, cluster string, storage []engine.Storage) (v verdict) {
 	for _, s := range storage {
-		if !nodeName(s.Name, cluster) {
+		if !IsNodeName(s.Name, cluster) {
 			continue
 		}
 		if err := runtime.RemoveStorage(ctx, s.Name); err != nil {

@@ -15,7 +15,7 @@ import (
 
 const aCluster = "aianalysis-e2e"
 
-func TestNodeName(t *testing.T) {
+func TestIsNodeName(t *testing.T) {
 	for name, want := range map[string]bool{
 		aCluster + "-control-plane":          true,
 		aCluster + "-control-plane2":         true,
@@ -27,7 +27,7 @@ func TestNodeName(t *testing.T) {
 		"x-" + aCluster + "-worker":          false,
 		aCluster + "-2-worker":               false,
 	} {
-		if got := nodeName(name, aCluster); got != want {
+		if got := IsNodeName(name, aCluster); got != want {
 			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 	}
