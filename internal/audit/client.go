@@ -22,8 +22,6 @@ var (
 	ErrFull = errors.New("the audit spool is full")
 	// ErrDiskFull: the volume under the spool has no room.
 	ErrDiskFull = errors.New("no room on the volume of the audit spool")
-	// ErrLocked: another process owns the spool directory.
-	ErrLocked = errors.New("the audit spool is in use")
 	// ErrRejected: the store refused an event for its content; it is in rejected.jsonl.
 	ErrRejected = errors.New("the store refused an audit event")
 )
@@ -37,7 +35,7 @@ type Sink interface {
 
 // Options of a Client. Dir, Sink and Service are required; every other zero value means the default.
 type Options struct {
-	Dir     string // of the spool; created with mode 0700 when missing
+	Dir     string // of the spools of all processes; created with mode 0700 when missing
 	Sink    Sink
 	Service string // value of the metrics' label "service"
 
@@ -45,8 +43,8 @@ type Options struct {
 	Registerer prometheus.Registerer // default: metrics are not registered
 	Clock      func() time.Time      // default: time.Now; for ages and durations, not for waiting
 
-	MaxEvents        int           // undelivered events; default 100,000
-	MaxBytes         int64         // undelivered bytes; default 256 MiB. Segments on disk exceed it by at most two
+	MaxEvents        int           // undelivered events of this process, adopted ones included; default 100,000
+	MaxBytes         int64         // undelivered bytes of all processes; default 256 MiB. Segments on disk exceed it by at most two for each
 	SegmentBytes     int64         // of one file; default 4 MiB
 	MaxRejectedBytes int64         // of rejected.jsonl; default 64 MiB
 	BatchEvents      int           // events in one write; default 500
@@ -55,6 +53,7 @@ type Options struct {
 	WriteTimeout     time.Duration // of one write; default 30 s
 	MinBackoff       time.Duration // after the first failure; default 100 ms
 	MaxBackoff       time.Duration // after many; default 30 s
+	LookInterval     time.Duration // between looks at the spools of other processes; default 5 s
 }
 
 // urgentBackoff is the longest pause between attempts while somebody waits for delivery.
@@ -80,6 +79,8 @@ func (o Options) withDefaults() (Options, error) {
 	fill(&o.WriteTimeout, 30*time.Second)
 	fill(&o.MinBackoff, 100*time.Millisecond)
 	fill(&o.MaxBackoff, 30*time.Second)
+	// Less than a lease: who takes over from a leader that crashed has adopted its events before.
+	fill(&o.LookInterval, 5*time.Second)
 	need(o.MaxEvents > 0, "MaxEvents is negative")
 	need(o.MaxBytes >= frameSize(maxFrame), fmt.Sprintf("MaxBytes is below %d", frameSize(maxFrame)))
 	need(o.SegmentBytes > 0, "SegmentBytes is negative")
@@ -90,6 +91,7 @@ func (o Options) withDefaults() (Options, error) {
 	need(o.WriteTimeout > 0, "WriteTimeout is negative")
 	need(o.MinBackoff > 0, "MinBackoff is negative")
 	need(o.MaxBackoff >= o.MinBackoff, "MaxBackoff is below MinBackoff")
+	need(o.LookInterval > 0, "LookInterval is negative")
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -121,9 +123,13 @@ type Client struct {
 	committed   chan struct{} // closed when the committing goroutine has ended
 	delivered   chan struct{} // closed when the delivering goroutine has ended
 	abort       context.CancelFunc
+	adoption    adoption
 
 	closeOnce sync.Once
 	closeErr  error
+
+	// appending is held while records are added to the spool and published: in the same order.
+	appending sync.Mutex
 
 	mu       sync.Mutex
 	group    *group         // events on their way to the disk; nil when there are none
@@ -141,6 +147,7 @@ type Client struct {
 	// Room in the spool. What is used includes events on their way to the disk.
 	usedEvents int
 	usedBytes  int64
+	others     int64     // undelivered bytes of other processes, when last looked at
 	queue      list.List // of *roomRequest, first come, first served
 	full       bool      // said in the log
 }
@@ -153,29 +160,33 @@ type group struct {
 	err    error // valid when done is closed
 }
 
-// roomRequest waits for room in the spool. When ready is closed it has got what it says.
-type roomRequest struct {
-	events int
-	bytes  int64
-	ready  chan struct{}
-}
-
-// Open takes the spool directory and begins to deliver what an earlier process left in it. It fails
-// with ErrLocked when another process owns the directory, and when the directory cannot be written.
+// Open begins to deliver what processes that are gone left in the directory, and goes on with that as
+// long as the client is open. It fails when the directory cannot be written. What cannot be read of
+// what others left is logged, kept, and tried again.
 func Open(opts Options) (*Client, error) {
+	const op = "audit.Open"
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	dir, err := openDirectory(opts.Dir)
+	r, err := openRoot(opts.Dir)
 	if err != nil {
-		return nil, err
+		return nil, diskError(op, err)
 	}
-	c, err := open(opts, dir)
+	gone, others, found := r.look("", true)
+	own, left, err := r.own(opts, gone)
 	if err != nil {
-		return nil, errors.Join(err, dir.release())
+		for _, d := range gone {
+			err = errors.Join(err, d.release())
+		}
+		return nil, diskError(op, err)
 	}
-	return c, nil
+	own.adoption.root = r
+	own.spool.disk.(*directory).sign()
+	own.looked(others, found)
+	own.adopt(context.Background(), left)
+	own.keepLooking()
+	return own, nil
 }
 
 // open is Open on any disk. Opts are complete.
@@ -209,7 +220,7 @@ func open(opts Options, d disk) (*Client, error) {
 		sp.retire()
 		return nil, err
 	}
-	c.report(found, undecodable)
+	c.report("audit spool resumed", found, undecodable)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	c.abort = cancel
@@ -218,17 +229,20 @@ func open(opts Options, d disk) (*Client, error) {
 	return c, nil
 }
 
-func (c *Client) report(found recovery, undecodable int) {
+// report tells what was found on a disk, and what for.
+func (c *Client) report(what string, found recovery, undecodable int, attrs ...any) {
 	if found.position != nil {
-		c.log.Warn("audit spool: delivered position not usable", "error", found.position)
+		c.log.Warn("audit spool: delivered position not usable", append(attrs, "error", found.position)...)
 	}
 	if found.damaged > 0 || undecodable > 0 {
 		c.metrics.damagedBytes.Add(float64(found.damaged))
-		c.log.Error("audit spool is damaged: records are lost", "damaged_bytes", found.damaged, "undecodable_events", undecodable)
+		c.log.Error("audit spool is damaged: records are lost",
+			append(attrs, "damaged_bytes", found.damaged, "undecodable_events", undecodable)...)
 	}
 	if found.records > 0 || found.torn > 0 {
-		c.log.Info("audit spool resumed", "pending_events", found.records, "pending_bytes", found.bytes,
-			"torn_bytes", found.torn)
+		c.metrics.adopted.Add(float64(found.records))
+		c.log.Info(what, append(attrs, "pending_events", found.records, "pending_bytes", found.bytes,
+			"torn_bytes", found.torn)...)
 	}
 }
 
@@ -295,85 +309,6 @@ func (c *Client) enqueue(ctx context.Context, frames []byte, trails []string) (*
 	return c.group, nil
 }
 
-// reserve takes room in the spool, and waits for it if need be. It is called with c.mu held, and
-// releases it while it waits.
-func (c *Client) reserve(ctx context.Context, events int, bytes int64) error {
-	const op = "audit.Record"
-	if c.closed {
-		return errClosed()
-	}
-	if c.queue.Len() == 0 && c.fits(events, bytes) {
-		c.usedEvents += events
-		c.usedBytes += bytes
-		return nil
-	}
-	if !c.full {
-		c.full = true
-		c.log.Warn("audit spool is full: recording waits for delivery",
-			"pending_events", c.usedEvents, "pending_bytes", c.usedBytes, "error", c.failure)
-	}
-	r := &roomRequest{events: events, bytes: bytes, ready: make(chan struct{})}
-	place := c.queue.PushBack(r)
-	c.mu.Unlock()
-	select {
-	case <-r.ready:
-	case <-ctx.Done():
-	}
-	c.mu.Lock()
-	select {
-	case <-r.ready: // also when ctx ended at the same time: the room is ours
-		if c.closed {
-			c.release(r.events, r.bytes)
-			return errClosed()
-		}
-		return nil
-	default:
-	}
-	c.queue.Remove(place)
-	c.grant() // those behind may be smaller
-	err := incident.Errorf(incident.KindUnavailable, op, "%w: %d events of %d bytes wait for delivery, the event was not recorded: %w",
-		ErrFull, c.usedEvents, c.usedBytes, context.Cause(ctx))
-	if c.failure != nil {
-		err.Err = fmt.Errorf("%w; the store: %w", err.Err, c.failure)
-	}
-	return err
-}
-
-func errClosed() error {
-	return incident.Errorf(incident.KindUnavailable, "audit.Record", "%w: the event was not recorded", ErrClosed)
-}
-
-func (c *Client) fits(events int, bytes int64) bool {
-	return c.usedEvents+events <= c.opts.MaxEvents && c.usedBytes+bytes <= c.opts.MaxBytes
-}
-
-// grant gives room to those who wait for it, in their order. It is called with c.mu held.
-func (c *Client) grant() {
-	for c.queue.Len() > 0 {
-		first := c.queue.Front()
-		r := first.Value.(*roomRequest)
-		if !c.fits(r.events, r.bytes) {
-			return
-		}
-		c.usedEvents += r.events
-		c.usedBytes += r.bytes
-		c.queue.Remove(first)
-		close(r.ready)
-	}
-	// Not at once, so that a spool at its bound does not log each event that goes.
-	if c.full && c.usedEvents <= c.opts.MaxEvents/4*3 && c.usedBytes <= c.opts.MaxBytes/4*3 {
-		c.full = false
-		c.log.Info("audit spool has room again", "pending_events", c.usedEvents, "pending_bytes", c.usedBytes)
-	}
-}
-
-// release gives room back. It is called with c.mu held.
-func (c *Client) release(events int, bytes int64) {
-	c.usedEvents -= events
-	c.usedBytes -= bytes
-	c.grant()
-}
-
 // commit writes groups to the disk until the client is closed and none is left.
 func (c *Client) commit() {
 	defer close(c.committed)
@@ -390,6 +325,7 @@ func (c *Client) commit() {
 			<-c.commitKick
 			continue
 		}
+		c.appending.Lock()
 		g.err = c.spool.append(g.frames, len(g.trails))
 		switch {
 		case g.err != nil && !failing:
@@ -399,6 +335,7 @@ func (c *Client) commit() {
 		}
 		failing = g.err != nil
 		c.publish(g)
+		c.appending.Unlock()
 	}
 }
 
@@ -448,6 +385,7 @@ func (c *Client) Close(ctx context.Context) error {
 		c.mu.Unlock()
 		kick(c.commitKick)
 		<-c.committed
+		c.adoption.end()
 		close(c.closing)
 		select {
 		case <-c.delivered:

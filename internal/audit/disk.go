@@ -32,12 +32,19 @@ type disk interface {
 	// replace gives the file this content, so that after a crash of the process it has either the
 	// old or the new content.
 	replace(name string, content []byte) error
-	// extend durably appends a line to the file, on a line of its own whatever is there, and fails
-	// with errOverBound without writing when the file would then be longer than limit.
+	// adopt moves a file here from another disk of the same kind and volume. It is durable after
+	// syncDir of both; until then a power cut leaves it in one of them.
+	adopt(from disk, name, as string) error
+	// extend durably appends a line to the file that all spools of the volume share, on a line of its
+	// own whatever is there, and fails with errOverBound without writing when the file would then be
+	// longer than limit.
 	extend(name string, line []byte, limit int64) error
 	syncDir() error
 	// release gives the directory up for others.
 	release() error
+	// discard is release of a directory without segments, which it removes. Where that cannot be done
+	// at once it is left to the next who finds the directory.
+	discard() error
 }
 
 var errOverBound = errors.New("the file has reached its bound")
@@ -45,46 +52,23 @@ var errOverBound = errors.New("the file has reached its bound")
 // directory is a disk in a real directory that no other process uses at the same time.
 type directory struct {
 	path string
+	root *root
 	lock *os.File
 }
 
 const lockName = "lock"
 
-// openDirectory creates the directory if need be and takes it for this process.
-func openDirectory(path string) (*directory, error) {
-	const op = "audit.Open"
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, diskError(op, fmt.Errorf("create the spool directory: %w", err))
-	}
-	// A power cut must not take a new directory away. That the parent may not be ours to open means
-	// that the directory was there before.
-	_ = syncDirectory(filepath.Dir(path))
-	lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, diskError(op, fmt.Errorf("take the spool directory: %w", err))
-	}
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer lock.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, incident.Errorf(incident.KindConflict, op,
-				"%w: %s is held by %s; stop it, or give this process a directory of its own",
-				ErrLocked, path, holder(lock))
-		}
-		return nil, diskError(op, fmt.Errorf("lock %s: %w", lock.Name(), err))
-	}
+// sign writes into the lock who holds it, for people. A full disk is no reason not to begin.
+func (d *directory) sign() {
 	host, _ := os.Hostname()
 	name := fmt.Sprintf("process %d on host %s\n", os.Getpid(), host)
-	if err := errors.Join(lock.Truncate(0), writeAll(lock, []byte(name), 0)); err != nil {
-		lock.Close()
-		return nil, diskError(op, fmt.Errorf("take the spool directory: %w", err))
-	}
-	return &directory{path: path, lock: lock}, nil
+	_ = errors.Join(d.lock.Truncate(0), writeAll(d.lock, []byte(name), 0))
 }
 
-// holder reads who holds the lock. Its answer is for people.
-func holder(lock *os.File) string {
+// signature reads what sign wrote last.
+func (d *directory) signature() string {
 	var buf [300]byte
-	n, _ := lock.ReadAt(buf[:], 0)
+	n, _ := d.lock.ReadAt(buf[:], 0)
 	if name := strings.TrimSpace(string(buf[:n])); name != "" {
 		return name
 	}
@@ -119,20 +103,30 @@ func (d *directory) remove(name string) error {
 	return os.Remove(filepath.Join(d.path, name))
 }
 
+// newSuffix ends the name of a file that is to replace another.
+const newSuffix = ".new"
+
 func (d *directory) replace(name string, content []byte) error {
 	path := filepath.Join(d.path, name)
-	if err := os.WriteFile(path+".new", content, 0o600); err != nil {
+	if err := os.WriteFile(path+newSuffix, content, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	return os.Rename(path+newSuffix, path)
+}
+
+func (d *directory) adopt(from disk, name, as string) error {
+	return os.Rename(filepath.Join(from.(*directory).path, name), filepath.Join(d.path, as))
 }
 
 func (d *directory) extend(name string, line []byte, limit int64) error {
-	f, err := os.OpenFile(filepath.Join(d.path, name), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(d.root.path, name), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if err := flock(f, false); err != nil {
+		return err
+	}
 	info, err := f.Stat()
 	if err != nil {
 		return err
@@ -156,7 +150,7 @@ func (d *directory) extend(name string, line []byte, limit int64) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	return d.syncDir()
+	return syncDirectory(d.root.path)
 }
 
 func (d *directory) syncDir() error { return syncDirectory(d.path) }
@@ -171,6 +165,40 @@ func syncDirectory(path string) error {
 }
 
 func (d *directory) release() error { return d.lock.Close() }
+
+func (d *directory) discard() error {
+	guard, err := d.root.guard(false)
+	if err != nil {
+		return errors.Join(d.release(), ignore(err, errHeld))
+	}
+	defer guard.Close()
+	return errors.Join(d.clear(), d.release())
+}
+
+// clear removes what belongs to a spool beside its segments.
+func (d *directory) clear() error {
+	names := []string{positionName, positionName + newSuffix}
+	own := d.path != d.root.path
+	if own { // a program that is alone in the root relies on the lock there
+		names = append(names, lockName)
+	}
+	for _, name := range names {
+		if err := d.remove(name); ignore(err, fs.ErrNotExist) != nil {
+			return err
+		}
+	}
+	if own {
+		return os.Remove(d.path)
+	}
+	return nil
+}
+
+func ignore(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
+}
 
 func writeAll(w io.WriterAt, p []byte, off int64) error {
 	_, err := w.WriteAt(p, off)

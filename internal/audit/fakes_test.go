@@ -111,7 +111,7 @@ type memoryDisk struct {
 	durable map[string]*memoryFile // the directory as it was last synced
 
 	// fault is asked before every operation ("open", "write", "truncate", "sync", "syncDir",
-	// "remove", "read", "replace", "extend"). An error is returned; a write is then half done.
+	// "remove", "read", "replace", "adopt", "extend"). An error is returned; a write is then half done.
 	fault    atomic.Pointer[func(op, name string) error]
 	released bool
 }
@@ -119,6 +119,8 @@ type memoryDisk struct {
 func newMemoryDisk() *memoryDisk {
 	return &memoryDisk{files: map[string]*memoryFile{}, durable: map[string]*memoryFile{}}
 }
+
+func segmentName(number uint64) string { return segment{number: number}.name() }
 
 func (d *memoryDisk) failWith(f func(op, name string) error) {
 	if f == nil {
@@ -203,6 +205,30 @@ func (d *memoryDisk) replace(name string, content []byte) error {
 	return nil
 }
 
+// adopt is atomic, as on a file system with a journal.
+func (d *memoryDisk) adopt(from disk, name, as string) error {
+	if err := d.failure("adopt", name); err != nil {
+		return err
+	}
+	source := from.(*memoryDisk)
+	source.mu.Lock()
+	f, durable := source.files[name], source.durable[name]
+	delete(source.files, name)
+	delete(source.durable, name)
+	source.mu.Unlock()
+	if f == nil {
+		return fs.ErrNotExist
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	f.disk, f.name = d, as
+	d.files[as] = f
+	if durable == f {
+		d.durable[as] = f
+	}
+	return nil
+}
+
 func (d *memoryDisk) extend(name string, line []byte, limit int64) error {
 	if err := d.failure("extend", name); err != nil {
 		return err
@@ -239,6 +265,8 @@ func (d *memoryDisk) release() error {
 	d.released = true
 	return nil
 }
+
+func (d *memoryDisk) discard() error { return d.release() }
 
 // powerCut returns the disk as it may be found after a power cut: what was synced is there; of what
 // was not, choose(n) decides, which returns a number from 0 to n-1.
@@ -341,6 +369,24 @@ func (f *memoryFile) Sync() error {
 }
 
 func (f *memoryFile) Close() error { return nil }
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
 
 var (
 	errIO        = syscall.EIO

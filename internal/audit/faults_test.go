@@ -1,11 +1,11 @@
 package audit
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -65,7 +65,7 @@ func TestOutage(t *testing.T) {
 				if diff := cmp.Diff(ids(testEvents("rem", 0, 50)), sink.ids()); diff != "" {
 					t.Errorf("stored (-want +got):\n%s", diff)
 				}
-				if n, _ := segmentNumbers(d); len(n) != 1 {
+				if n, _ := listSegments(d); len(n) != 1 {
 					t.Errorf("%d segments are left, want 1", len(n))
 				}
 				if rejected, _ := rejectedEvents(t, d); len(rejected) != 0 {
@@ -211,36 +211,32 @@ func TestSpoolFilesArePrivate(t *testing.T) {
 	mustRecord(t, c, testEvent("rem", 0))
 	mustFlush(t, c)
 	closeNow(t, c)
-	entries, err := os.ReadDir(dir)
+	got := make(map[string]fs.FileMode)
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		got[strings.TrimPrefix(path, dir)] = info.Mode()
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := make(map[string]bool)
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil {
-			t.Fatal(err)
-		}
-		names[e.Name()] = true
-		if info.Mode().Perm() != 0o600 {
-			t.Errorf("%s has mode %v, want 0600", e.Name(), info.Mode())
-		}
+	const directory = fs.ModeDir | 0o700
+	want := map[string]fs.FileMode{
+		"": directory, "/guard": 0o600, "/rejected.jsonl": 0o600, "/process-1": directory,
+		"/process-1/lock": 0o600, "/process-1/delivered": 0o600, "/process-1/v1-0000000000000001.seg": 0o600,
 	}
-	for _, want := range []string{lockName, positionName, rejectedName, segmentName(1)} {
-		if !names[want] {
-			t.Errorf("%s is missing among %v", want, names)
-		}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("files and modes (-want +got):\n%s", diff)
 	}
 }
 
 // Half a line, left by a crash, does not spoil the next.
 func TestRejectedFileAfterACrash(t *testing.T) {
 	path := t.TempDir()
-	d, err := openDirectory(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.release()
+	d := takeProcess(t, path, 1)
 	if err := os.WriteFile(filepath.Join(path, rejectedName), []byte("{\"a\":1}\n{\"b\":"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -252,23 +248,10 @@ func TestRejectedFileAfterACrash(t *testing.T) {
 	if err := d.extend(rejectedName, make([]byte, 1000), 1000); !errors.Is(err, errOverBound) {
 		t.Errorf("over the bound: got %v", err)
 	}
-	got, err := d.read(rejectedName)
+	got, err := os.ReadFile(filepath.Join(path, rejectedName))
 	if want := "{\"a\":1}\n{\"b\":\n{\"c\":1}\n{\"d\":1}\n"; err != nil || string(got) != want {
 		t.Errorf("got %q, %v; want %q", got, err, want)
 	}
-}
-
-// holdDirectory is the role "hold": it owns the directory until its input ends.
-func holdDirectory() int {
-	c, err := Open(Options{Dir: os.Args[1], Sink: &memorySink{}, Service: "test"})
-	if err != nil {
-		fmt.Println(err)
-		return 1
-	}
-	fmt.Println("open")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	_ = c.Close(background)
-	return 0
 }
 
 // child starts this binary in a role. It is killed when the test ends.
@@ -288,38 +271,4 @@ func child(t *testing.T, role string, args ...string) *exec.Cmd {
 		}
 	})
 	return cmd
-}
-
-func TestOneProcessOwnsTheDirectory(t *testing.T) {
-	dir := t.TempDir()
-	cmd := child(t, "hold", dir)
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "open\n" {
-		t.Fatalf("the other process says %q, %v", line, err)
-	}
-	_, err = Open(Options{Dir: dir, Sink: &memorySink{}, Service: "test"})
-	wantKind(t, err, incident.KindConflict, ErrLocked)
-	if want := fmt.Sprintf("process %d on host ", cmd.Process.Pid); err != nil && !strings.Contains(err.Error(), want) {
-		t.Errorf("error %q does not say %q", err, want)
-	}
-	// The lock goes with its holder, however that ends.
-	if err := errors.Join(cmd.Process.Kill(), stdin.Close()); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
-	c := openTest(t, Options{Dir: dir, Sink: &memorySink{}})
-	_, err = Open(Options{Dir: dir, Sink: &memorySink{}, Service: "test"})
-	wantKind(t, err, incident.KindConflict, ErrLocked)
-	closeNow(t, c)
-	openTest(t, Options{Dir: dir, Sink: &memorySink{}})
 }

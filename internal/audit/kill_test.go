@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,57 +30,94 @@ import (
 // verifies. Both are real processes; between them is the protocol of Data Storage, with its real server and
 // store.
 func TestKill(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts and kills hundreds of processes")
-	}
-	kills := 120
-	if n, err := strconv.Atoi(os.Getenv("AUDIT_TEST_KILLS")); err == nil {
-		kills = n
-	}
-	seed := uint64(time.Now().UnixNano())
-	random := rand.New(rand.NewPCG(seed, 0))
-	dir := t.TempDir()
-	w := &world{t: t, random: random, dir: dir, confirmed: make(map[killed]bool)}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("seed %d", seed)
-		}
-	})
-
+	w := newWorld(t, time.Hour) // each process finds what the one before it left
+	kills := killsWanted(120)
 	w.startStore()
-	w.startWriter()
+	p := w.startWriter()
+	restart := func() {
+		w.killWriter(p)
+		p = w.startWriter()
+	}
 	for w.kills < kills {
-		w.live()
-		switch random.IntN(8) {
+		w.live(p)
+		switch w.random.IntN(8) {
 		case 0:
-			w.kill(w.store)
-			w.kill(w.writer.Cmd)
-			w.startWriter()
-			w.live()
+			w.killStore()
+			restart()
+			w.live(p)
 			w.startStore()
 		case 1, 2, 3:
-			w.kill(w.store)
+			w.killStore()
 			w.startStore()
 		case 4: // the store stays away for a while
-			w.kill(w.store)
-			w.live()
-			w.kill(w.writer.Cmd)
-			w.startWriter()
-			w.live()
+			w.killStore()
+			w.live(p)
+			restart()
+			w.live(p)
 			w.startStore()
 		default:
-			w.kill(w.writer.Cmd)
-			w.startWriter()
+			restart()
 		}
 	}
-	w.kill(w.writer.Cmd)
+	w.killWriter(p)
+	w.drain()
+	last := make(map[string]int)
+	w.check(func(trail string, run, _ int) {
+		if run < last[trail] {
+			t.Errorf("%s: an event of run %d comes after one of run %d", trail, run, last[trail])
+		}
+		last[trail] = run
+	})
+}
 
-	last := child(t, "drain", w.spoolDir(), w.socket())
-	if out, err := last.Output(); err != nil {
-		t.Fatalf("the last writer: %v\n%s", err, out)
+// TestKillOneOfSeveral is TestKill of processes that share the directory and adopt from each other what
+// a killed one left. The order holds for each.
+func TestKillOneOfSeveral(t *testing.T) {
+	w := newWorld(t, 20*time.Millisecond)
+	kills := killsWanted(60)
+	w.startStore()
+	writers := []*writerProcess{w.startWriter(), w.startWriter(), nil}
+	end := func(i int) {
+		if p := writers[i]; p != nil {
+			w.killWriter(p)
+			writers[i] = nil
+		}
 	}
-	w.kill(w.store)
-	w.check()
+	for w.kills < kills {
+		for _, p := range writers {
+			if p != nil {
+				w.live(p)
+			}
+		}
+		away := w.random.IntN(2) == 0
+		if away {
+			w.killStore()
+		}
+		for i := range writers {
+			if w.random.IntN(2) == 0 {
+				end(i)
+			}
+			if writers[i] == nil && (i == 0 || w.random.IntN(2) == 0) {
+				writers[i] = w.startWriter()
+			}
+		}
+		w.live(writers[0])
+		if away {
+			w.startStore()
+		}
+	}
+	for i := range writers {
+		end(i)
+	}
+	w.drain()
+	w.check(func(string, int, int) {})
+}
+
+func killsWanted(unlessToldOtherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv("AUDIT_TEST_KILLS")); err == nil {
+		return n
+	}
+	return unlessToldOtherwise
 }
 
 // killed identifies an event: number i of the goroutine of the writer's run.
@@ -96,22 +134,36 @@ func (k killed) event() incident.AuditEvent {
 // id is that of event, but depends on the run as well.
 func (k killed) id() string { return EventID(k.trail, strconv.Itoa(k.run), strconv.Itoa(k.i)) }
 
-// world is the two processes, and what the writer said that it recorded.
+// world is the processes, and what the writers said that they recorded.
 type world struct {
 	t      *testing.T
 	random *rand.Rand
 	dir    string
+	look   time.Duration // between looks at what other writers left
 	run    int
 	kills  int
 	store  *exec.Cmd
-	writer *writerProcess
 
 	mu        sync.Mutex
 	confirmed map[killed]bool
 }
 
+func newWorld(t *testing.T, look time.Duration) *world {
+	if testing.Short() {
+		t.Skip("starts and kills hundreds of processes")
+	}
+	seed := uint64(time.Now().UnixNano())
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("seed %d", seed)
+		}
+	})
+	return &world{t: t, random: rand.New(rand.NewPCG(seed, 0)), dir: t.TempDir(), look: look, confirmed: make(map[killed]bool)}
+}
+
 type writerProcess struct {
 	*exec.Cmd
+	run   int
 	lines chan struct{} // one for each line read
 	done  chan struct{} // closed when all lines are read
 }
@@ -120,16 +172,16 @@ func (w *world) spoolDir() string { return filepath.Join(w.dir, "spool") }
 func (w *world) socket() string   { return filepath.Join(w.dir, "s") }
 func (w *world) database() string { return filepath.Join(w.dir, "store.db") }
 
-// live lets the writer confirm a random number of events, or wait for the store, and then goes on for
+// live lets a writer confirm a random number of events, or wait for the store, and then goes on for
 // a random moment, so that the kill that follows comes at any point of recording and delivering.
-func (w *world) live() {
+func (w *world) live(p *writerProcess) {
 	enough := time.After(200 * time.Millisecond)
 	for range 1 + w.random.IntN(1<<w.random.IntN(9)) {
 		select {
-		case <-w.writer.lines:
+		case <-p.lines:
 			continue
-		case <-w.writer.done:
-			w.t.Fatalf("run %d of the writer ended by itself", w.run)
+		case <-p.done:
+			w.t.Fatalf("run %d of the writer ended by itself", p.run)
 		case <-enough:
 		}
 		break
@@ -137,14 +189,22 @@ func (w *world) live() {
 	<-time.After(time.Duration(w.random.Int64N(int64(10 * time.Millisecond))))
 }
 
+func (w *world) killStore() {
+	w.kill(w.store)
+	_ = w.store.Wait()
+}
+
+// killWriter returns when all is read that the writer said.
+func (w *world) killWriter(p *writerProcess) {
+	w.kill(p.Cmd)
+	<-p.done
+	_ = p.Wait()
+}
+
 func (w *world) kill(p *exec.Cmd) {
 	if err := p.Process.Kill(); err != nil {
 		w.t.Fatal(err)
 	}
-	if p == w.writer.Cmd {
-		<-w.writer.done
-	}
-	_ = p.Wait()
 	w.kills++
 }
 
@@ -162,10 +222,11 @@ func (w *world) startStore() {
 	}
 }
 
-func (w *world) startWriter() {
+func (w *world) startWriter() *writerProcess {
 	w.run++
 	p := &writerProcess{
-		Cmd:   child(w.t, "writer", w.spoolDir(), w.socket(), strconv.Itoa(w.run)),
+		run:   w.run,
+		Cmd:   child(w.t, "writer", w.spoolDir(), w.socket(), strconv.Itoa(w.run), w.look.String()),
 		lines: make(chan struct{}, 1<<20),
 		done:  make(chan struct{}),
 	}
@@ -194,11 +255,22 @@ func (w *world) startWriter() {
 			p.lines <- struct{}{}
 		}
 	}()
-	w.writer = p
+	return p
 }
 
-// check reads the store, after everybody is dead.
-func (w *world) check() {
+// drain delivers what is left, and ends the store.
+func (w *world) drain() {
+	if out, err := child(w.t, "drain", w.spoolDir(), w.socket()).Output(); err != nil {
+		w.t.Fatalf("the last writer: %v\n%s", err, out)
+	}
+	w.killStore()
+	if got := tree(w.t, w.spoolDir(), 0); len(slices.DeleteFunc(got, func(name string) bool { return strings.Contains(name, "/") })) != 2 {
+		w.t.Errorf("the guard and one process's directory should be left, not %v", got)
+	}
+}
+
+// check reads the store, after everybody is dead, and calls visit for each event of a trail in order.
+func (w *world) check(visit func(trail string, run, number int)) {
 	s, err := store.Open(background, store.Options{Driver: store.SQLite, Path: w.database()})
 	if err != nil {
 		w.t.Fatal(err)
@@ -225,7 +297,7 @@ func (w *world) check() {
 			w.t.Errorf("%s: %d events read, %d in the chain", trail, len(events), report.Events)
 		}
 		slices.SortFunc(events, func(a, b incident.StoredEvent) int { return cmp.Compare(a.Sequence, b.Sequence) })
-		lastRun, lastNumber := 0, 0
+		last := make(map[int]int) // number, by run
 		for _, e := range events {
 			if stored[e.ID] {
 				w.t.Errorf("event %s is there twice", e.ID)
@@ -242,10 +314,11 @@ func (w *world) check() {
 			if !w.confirmed[killed{trail, run, data.Number}] {
 				extra++
 			}
-			if run < lastRun || run == lastRun && data.Number <= lastNumber {
-				w.t.Errorf("%s: run %d number %d comes after run %d number %d", trail, run, data.Number, lastRun, lastNumber)
+			if data.Number <= last[run] {
+				w.t.Errorf("%s: number %d of run %d comes after %d", trail, data.Number, run, last[run])
 			}
-			lastRun, lastNumber = run, data.Number
+			last[run] = data.Number
+			visit(trail, run, data.Number)
 		}
 	}
 	for k := range w.confirmed {
@@ -256,7 +329,7 @@ func (w *world) check() {
 	if _, err := os.Stat(filepath.Join(w.spoolDir(), rejectedName)); !errors.Is(err, os.ErrNotExist) {
 		w.t.Errorf("events were rejected: %v", err)
 	}
-	if len(w.confirmed) < 20*w.kills {
+	if len(w.confirmed) < 5*w.kills {
 		w.t.Errorf("only %d events were confirmed in %d runs", len(w.confirmed), w.run)
 	}
 	w.t.Logf("%d kills in %d runs; %d events confirmed, %d stored, of which %d were not confirmed",
@@ -269,9 +342,10 @@ var killTrails = []string{"t0", "t1", "t2", "t3", "t4", "t5"}
 // says which are confirmed.
 func writeUntilKilled() int {
 	run, _ := strconv.Atoi(os.Args[3])
+	look, _ := time.ParseDuration(os.Args[4])
 	c, err := Open(Options{
 		Dir: os.Args[1], Sink: newStoreClient(os.Args[2]), Service: "test", SegmentBytes: 20_000,
-		MaxBackoff: 200 * time.Millisecond, MaxEvents: 3000,
+		MaxBackoff: 200 * time.Millisecond, MaxEvents: 3000, LookInterval: look,
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -10,7 +10,7 @@ import (
 // roles are what this binary does instead of testing when the variable names one of them, as a child
 // of a test.
 var roles = map[string]func() int{
-	"hold":   holdDirectory,
+	"hold":   holdEvents,
 	"writer": writeUntilKilled,
 	"store":  serveStore,
 	"drain":  drain,

@@ -12,6 +12,7 @@ type metrics struct {
 	registerer prometheus.Registerer
 
 	buffered      prometheus.Counter
+	adopted       prometheus.Counter
 	dropped       prometheus.Counter
 	rejected      *prometheus.CounterVec
 	written       prometheus.Counter
@@ -33,6 +34,8 @@ func newMetrics(reg prometheus.Registerer, service string, read func() usage) (*
 			prometheus.GaugeOpts{Name: name, Help: help}, func() float64 { return value(read()) }))
 	}
 	m.buffered = counter("audit_events_buffered_total", "Events recorded durably in the spool.")
+	m.adopted = counter("audit_events_adopted_total",
+		"Undelivered events that were taken over from processes that are gone.")
 	m.dropped = counter("audit_events_dropped_total",
 		"Events lost although they were recorded: the disk did not give back what it had confirmed.")
 	m.written = counter("audit_events_written_total", "Events that the store accepted.")
@@ -57,7 +60,7 @@ func newMetrics(reg prometheus.Registerer, service string, read func() usage) (*
 		func(u usage) float64 { return float64(u.events) })
 	gauge("audit_buffer_capacity", "The most events that may wait for delivery.",
 		func(u usage) float64 { return float64(u.maxEvents) })
-	gauge("audit_buffer_utilization_ratio", "How full the spool is, by events or bytes, whichever is more; 1 is full.",
+	gauge("audit_buffer_utilization_ratio", "How full the spool is, by events of this process or bytes of all, whichever is more; 1 is full.",
 		func(u usage) float64 {
 			return max(float64(u.events)/float64(u.maxEvents), float64(u.bytes)/float64(u.maxBytes))
 		})

@@ -74,6 +74,7 @@ func TestMetrics(t *testing.T) {
 		synctest.Wait()
 		want := map[string]float64{
 			"audit_events_buffered_total":           5,
+			"audit_events_adopted_total":            0,
 			"audit_events_dropped_total":            0,
 			"audit_events_written_total":            0,
 			"audit_events_rejected_total/Invalid":   0,

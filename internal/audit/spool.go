@@ -2,12 +2,14 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -33,6 +35,7 @@ type spool struct {
 // segment is a file of the spool.
 type segment struct {
 	number uint64
+	start  int64 // where its records begin; what comes before was delivered by another spool
 	size   int64 // bytes that are durable; what may follow them was never confirmed
 	tally        // of the records in these bytes, from where the spool was opened
 }
@@ -47,16 +50,32 @@ func (t *tally) add(o tally) { t.records += o.records; t.bytes += o.bytes }
 func (t *tally) sub(o tally) { t.records -= o.records; t.bytes -= o.bytes }
 
 // Segment names begin with the version of the format, so that another version is not mistaken for
-// damage.
+// damage. One that was moved here with its first records delivered has its start in the name.
 const (
 	segmentFormat = "v1-%016x.seg"
+	movedFormat   = "v1-%016x-%x.seg"
 	positionName  = "delivered"
 )
+
+func (s segment) name() string {
+	if s.start > 0 {
+		return fmt.Sprintf(movedFormat, s.number, s.start)
+	}
+	return fmt.Sprintf(segmentFormat, s.number)
+}
 
 // position is a place between two records.
 type position struct {
 	segment uint64
 	offset  int64
+}
+
+// in returns the offset from which records of a segment are not delivered, if it is not before p.
+func (p position) in(s segment) int64 {
+	if s.number == p.segment {
+		return max(s.start, p.offset)
+	}
+	return s.start
 }
 
 // item is one record that was taken from the spool.
@@ -75,64 +94,83 @@ type recovery struct {
 	position error // why the delivered position was not used
 }
 
-// openSpool reads what is on the disk and calls visit for each undelivered record, in order.
-func openSpool(d disk, segmentBytes int64, visit func(payload []byte)) (*spool, recovery, error) {
-	s := &spool{disk: d, segmentBytes: segmentBytes}
-	var found recovery
-	numbers, err := segmentNumbers(d)
+// remains are what a spool has on its disk.
+type remains struct {
+	recovery
+	delivered position
+	segments  []segment // oldest first; those that were delivered before are removed
+	torn      []int64   // of each segment, the bytes after its last record
+}
+
+// survey reads what is on the disk and calls visit for each undelivered record, in order.
+func survey(d disk, visit func(payload []byte)) (remains, error) {
+	var r remains
+	segments, err := listSegments(d)
 	if err != nil {
-		return nil, found, err
+		return r, err
 	}
-	start, err := readPosition(d)
-	if err != nil {
-		found.position = err
+	if r.delivered, err = readPosition(d); err != nil {
+		r.position = err
 	}
-	s.number = start.segment
-	for i, number := range numbers {
-		s.number = max(s.number, number)
-		if number < start.segment {
-			if err := d.remove(segmentName(number)); err != nil {
-				return nil, found, fmt.Errorf("remove a delivered segment: %w", err)
+	for _, seg := range segments {
+		if seg.number < r.delivered.segment {
+			if err := d.remove(seg.name()); err != nil {
+				return r, fmt.Errorf("remove a delivered segment: %w", err)
 			}
 			continue
 		}
-		from := int64(0)
-		if number == start.segment {
-			from = start.offset
-		}
-		if err := s.recover(number, from, i == len(numbers)-1, &found, visit); err != nil {
-			return nil, found, fmt.Errorf("read segment %s: %w", segmentName(number), err)
+		if err := r.read(d, seg, visit); err != nil {
+			return r, fmt.Errorf("read segment %s: %w", seg.name(), err)
 		}
 	}
-	if len(s.segments) > 0 && s.segments[0].number == start.segment {
-		s.offset = min(start.offset, s.segments[0].size)
-	}
-	return s, found, nil
+	return r, nil
 }
 
-// recover reads one segment from the given offset. Of the last segment it cuts off what is no
-// record, and makes it the one that append goes on with.
-func (s *spool) recover(number uint64, from int64, last bool, found *recovery, visit func([]byte)) error {
-	buf, err := s.disk.read(segmentName(number))
+// read reads the undelivered records of one segment.
+func (r *remains) read(d disk, seg segment, visit func([]byte)) error {
+	buf, err := d.read(seg.name())
 	if err != nil {
 		return err
 	}
-	reader := frames{buf: buf, end: int(min(from, int64(len(buf))))}
-	seg := segment{number: number}
+	reader := frames{buf: buf, end: int(min(r.delivered.in(seg), int64(len(buf))))}
 	for p := reader.next(); p != nil; p = reader.next() {
 		seg.add(tally{1, frameSize(len(p))})
 		visit(p)
 	}
 	seg.size = int64(reader.end)
-	found.add(seg.tally)
-	found.damaged += int64(reader.damaged)
 	torn := int64(len(buf)) - seg.size
-	found.torn += torn
-	s.segments = append(s.segments, seg)
-	if !last || from > seg.size {
-		return nil // a position beyond the end would hide what is appended here
+	r.add(seg.tally)
+	r.damaged += int64(reader.damaged)
+	r.recovery.torn += torn
+	r.segments, r.torn = append(r.segments, seg), append(r.torn, torn)
+	return nil
+}
+
+// openSpool goes on with what is on the disk, and calls visit for each undelivered record, in order.
+func openSpool(d disk, segmentBytes int64, visit func(payload []byte)) (*spool, recovery, error) {
+	left, err := survey(d, visit)
+	if err != nil {
+		return nil, left.recovery, err
 	}
-	f, err := s.disk.open(segmentName(number))
+	s := &spool{disk: d, segmentBytes: segmentBytes, segments: left.segments, number: left.delivered.segment}
+	if len(s.segments) == 0 {
+		return s, left.recovery, nil
+	}
+	first, last := s.segments[0], s.segments[len(s.segments)-1]
+	s.offset = min(left.delivered.in(first), first.size)
+	s.number = last.number
+	if left.delivered.in(last) > last.size {
+		return s, left.recovery, nil // a position beyond the end would hide what is appended here
+	}
+	if err := s.resume(last, left.torn[len(left.torn)-1]); err != nil {
+		return nil, left.recovery, fmt.Errorf("read segment %s: %w", last.name(), err)
+	}
+	return s, left.recovery, nil
+}
+
+// resume makes a segment the active one, and cuts off what is no record at its end.
+func (s *spool) resume(seg segment, torn int64) error {
+	f, err := s.disk.open(seg.name())
 	if err != nil {
 		return err
 	}
@@ -145,28 +183,70 @@ func (s *spool) recover(number uint64, from int64, last bool, found *recovery, v
 	return nil
 }
 
-func segmentName(number uint64) string { return fmt.Sprintf(segmentFormat, number) }
+// adopt moves what a spool of a process that is gone left on its disk to the end of this one. It
+// returns the segments that were moved, of which the records are taken after include, and beside an
+// error those that were moved before it. It excludes append.
+func (s *spool) adopt(from disk, left remains) (moved []segment, err error) {
+	for _, seg := range left.segments {
+		if seg.records == 0 {
+			if err := from.remove(seg.name()); err != nil {
+				return moved, fmt.Errorf("remove a delivered segment: %w", err)
+			}
+			continue
+		}
+		s.retire()
+		to := seg
+		to.number, to.start = s.number+1, min(left.delivered.in(seg), seg.size)
+		if err := s.disk.adopt(from, seg.name(), to.name()); err != nil {
+			return moved, fmt.Errorf("move segment %s: %w", seg.name(), err)
+		}
+		s.number++
+		moved = append(moved, to)
+	}
+	if len(moved) == 0 {
+		return nil, nil
+	}
+	return moved, errors.Join(s.disk.syncDir(), from.syncDir())
+}
 
-// segmentNumbers lists the segments on the disk, oldest first.
-func segmentNumbers(d disk) ([]uint64, error) {
+// include makes moved segments part of the spool, after all others. It excludes append.
+func (s *spool) include(moved []segment) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.segments = append(s.segments, moved...)
+}
+
+var errFormat = errors.New("written by another version of this program")
+
+// isSegment reports whether a file is a segment, of whatever version.
+func isSegment(name string) bool {
+	var version uint64
+	n, _ := fmt.Sscanf(name, "v%d-", &version)
+	return n == 1 && strings.HasSuffix(name, ".seg")
+}
+
+// listSegments lists the segments on the disk, oldest first, with number and start.
+func listSegments(d disk) ([]segment, error) {
 	names, err := d.names()
 	if err != nil {
 		return nil, err
 	}
-	var numbers []uint64
+	var segments []segment
 	for _, name := range names {
-		var version, number uint64
-		if n, _ := fmt.Sscanf(name, "v%d-%x.seg", &version, &number); n != 2 {
+		if !isSegment(name) {
 			continue
 		}
-		if name != segmentName(number) {
-			return nil, fmt.Errorf("%s was written by another version of this program; "+
-				"run that version until it has delivered its events, or move the file away", name)
+		var seg segment
+		if n, _ := fmt.Sscanf(name, movedFormat, &seg.number, &seg.start); n < 2 {
+			seg.start = 0
 		}
-		numbers = append(numbers, number)
+		if name != seg.name() {
+			return nil, fmt.Errorf("%s was %w; run that version until it has delivered its events, or move the file away", name, errFormat)
+		}
+		segments = append(segments, seg)
 	}
-	slices.Sort(numbers)
-	return numbers, nil
+	slices.SortFunc(segments, func(a, b segment) int { return cmp.Compare(a.number, b.number) })
+	return segments, nil
 }
 
 // append writes frames that hold the given number of records, durably. After an error the records
@@ -184,13 +264,13 @@ func (s *spool) append(frames []byte, records int) error {
 		if s.active.Truncate(size) != nil {
 			s.abandon()
 		}
-		return fmt.Errorf("write %s: %w", segmentName(s.number), err)
+		return fmt.Errorf("write segment %d: %w", s.number, err)
 	}
 	if err := s.active.Sync(); err != nil {
 		// What is on the disk now is anybody's guess, and a second sync would not tell.
 		_ = s.active.Truncate(size)
 		s.abandon()
-		return fmt.Errorf("sync %s: %w", segmentName(s.number), err)
+		return fmt.Errorf("sync segment %d: %w", s.number, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,7 +291,7 @@ func (s *spool) activeSize() int64 {
 
 // rotate makes a new segment the active one.
 func (s *spool) rotate() error {
-	name := segmentName(s.number + 1)
+	name := segment{number: s.number + 1}.name()
 	f, err := s.disk.open(name)
 	if err != nil {
 		return err
@@ -244,7 +324,7 @@ func (s *spool) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if last := len(s.segments) - 1; s.segments[last].size == 0 {
-		if s.disk.remove(segmentName(s.segments[last].number)) == nil {
+		if s.disk.remove(s.segments[last].name()) == nil {
 			s.segments = s.segments[:last]
 		}
 	}
@@ -256,8 +336,8 @@ func (s *spool) abandon() {
 // they follow the last item.
 func (s *spool) take() (items []item, lost tally, err error) {
 	seg, more := s.current()
-	for more && seg.size == s.offset {
-		if err := s.disk.remove(segmentName(seg.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for more && seg.size == max(s.offset, seg.start) {
+		if err := s.disk.remove(seg.name()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, lost, err
 		}
 		s.mu.Lock()
@@ -266,10 +346,11 @@ func (s *spool) take() (items []item, lost tally, err error) {
 		s.offset, s.taken = 0, tally{}
 		seg, more = s.current()
 	}
-	if seg.size == s.offset {
+	offset := max(s.offset, seg.start)
+	if seg.size == offset {
 		return nil, lost, nil
 	}
-	buf, err := s.readRange(seg.number, s.offset, seg.size)
+	buf, err := s.readRange(seg.name(), offset, seg.size)
 	if err != nil {
 		return nil, lost, err
 	}
@@ -278,7 +359,7 @@ func (s *spool) take() (items []item, lost tally, err error) {
 	items = make([]item, 0, lost.records)
 	reader := frames{buf: buf}
 	for p := reader.next(); p != nil; p = reader.next() {
-		it := item{p, position{seg.number, s.offset + int64(reader.end)}}
+		it := item{p, position{seg.number, offset + int64(reader.end)}}
 		items = append(items, it)
 		lost.sub(it.tally())
 	}
@@ -297,8 +378,8 @@ func (s *spool) current() (seg segment, more bool) {
 }
 
 // readRange reads part of a segment, or as much as is left of it when somebody cut or removed it.
-func (s *spool) readRange(number uint64, from, to int64) ([]byte, error) {
-	f, err := s.disk.open(segmentName(number))
+func (s *spool) readRange(name string, from, to int64) ([]byte, error) {
+	f, err := s.disk.open(name)
 	if err != nil {
 		return nil, err
 	}
@@ -306,7 +387,7 @@ func (s *spool) readRange(number uint64, from, to int64) ([]byte, error) {
 	buf := make([]byte, to-from)
 	n, err := f.ReadAt(buf, from)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("read %s: %w", segmentName(number), err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	return buf[:n], nil
 }

@@ -96,6 +96,43 @@ func (m *model) deliver() {
 // kill ends the process: what it wrote is there, what it knew is not.
 func (m *model) kill() { m.open() }
 
+// emigrate ends the process, and has another adopt what it left, perhaps in several attempts.
+func (m *model) emigrate() {
+	left := m.disk
+	m.disk = newMemoryDisk()
+	m.open()
+	for failures := rapid.IntRange(0, 2).Draw(m.t, "failures"); ; failures-- {
+		calls := rapid.IntRange(0, 5).Draw(m.t, "calls")
+		fault := func(op, _ string) error {
+			if calls--; failures > 0 && calls < 0 && op != "names" {
+				return errIO
+			}
+			return nil
+		}
+		m.disk.failWith(fault)
+		left.failWith(fault)
+		var visited int
+		remains, err := survey(left, func([]byte) { visited++ })
+		var moved []segment
+		if err == nil {
+			moved, err = m.sp.adopt(left, remains)
+			m.sp.include(moved)
+		}
+		m.disk.failWith(nil)
+		left.failWith(nil)
+		if failures <= 0 {
+			var sum tally
+			for _, seg := range moved {
+				sum.add(seg.tally)
+			}
+			if err != nil || remains.damaged != 0 || sum.records != visited {
+				m.t.Fatalf("%d records visited, %d moved, %d bytes damaged: %v", visited, sum.records, remains.damaged, err)
+			}
+			return
+		}
+	}
+}
+
 func (m *model) powerCut() {
 	m.disk = m.disk.powerCut(func(n int) int { return rapid.IntRange(0, n-1).Draw(m.t, "choice") })
 	m.open()
@@ -155,6 +192,7 @@ func TestSpoolSurvivesCrashes(t *testing.T) {
 			"deliver":  func(t *rapid.T) { m.t = t; m.deliver() },
 			"deliver2": func(t *rapid.T) { m.t = t; m.deliver() },
 			"kill":     func(t *rapid.T) { m.t = t; m.kill() },
+			"emigrate": func(t *rapid.T) { m.t = t; m.emigrate() },
 			"powerCut": func(t *rapid.T) { m.t = t; m.powerCut() },
 		})
 		m.t = t
@@ -322,13 +360,13 @@ func TestSpoolRotatesAndRemoves(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if n, _ := segmentNumbers(d); len(n) != 5 { // 4 records of 21 bytes each
+	if n, _ := listSegments(d); len(n) != 5 { // 4 records of 21 bytes each
 		t.Errorf("%d segments, want 5", len(n))
 	}
 	if got, _ := takeAll(t, sp); len(got) != 20 || got[19] != "record 19" {
 		t.Errorf("took %v", got)
 	}
-	if n, _ := segmentNumbers(d); len(n) != 1 {
+	if n, _ := listSegments(d); len(n) != 1 {
 		t.Errorf("%d segments after all were taken, want 1", len(n))
 	}
 }
@@ -349,7 +387,7 @@ func TestSpoolLeavesNoEmptyFiles(t *testing.T) {
 		}
 	}
 	d.failWith(nil)
-	if n, _ := segmentNumbers(d); len(n) != 1 {
+	if n, _ := listSegments(d); len(n) != 1 {
 		t.Errorf("%d segments, want 1", len(n))
 	}
 	if err := sp.append(framesOf("three"), 1); err != nil {

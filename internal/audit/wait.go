@@ -64,8 +64,8 @@ func (r *rejections) add(trail string) {
 	}
 }
 
-// Delivered waits until every event of the correlation id that was recorded before the call is in the
-// store. It returns nil then, and at once when there are none. Otherwise the error is of
+// Delivered waits until every event of the correlation id that was recorded or adopted before the call
+// is in the store. It returns nil then, and at once when there are none. Otherwise the error is of
 // KindTimeout when ctx ended first (the events are in the spool and will be delivered), ErrRejected
 // when the store refused any event of the correlation id since Open, or ErrClosed when Close gave up.
 func (c *Client) Delivered(ctx context.Context, correlationID string) error {
@@ -86,7 +86,7 @@ func (c *Client) Delivered(ctx context.Context, correlationID string) error {
 	return nil
 }
 
-// Flush waits until every event that was recorded before the call is delivered or rejected, and has
+// Flush waits until every event that was recorded or adopted before the call is delivered or rejected, and has
 // them delivered without delay. Its errors are those of Delivered, without ErrRejected.
 func (c *Client) Flush(ctx context.Context) error {
 	c.mu.Lock()
@@ -152,7 +152,7 @@ func (c *Client) usage() usage {
 	defer c.mu.Unlock()
 	u := usage{
 		events: c.durable - c.acked, maxEvents: c.opts.MaxEvents,
-		bytes: c.usedBytes, maxBytes: c.opts.MaxBytes, diskBytes: diskBytes,
+		bytes: c.bytesInUse(), maxBytes: c.opts.MaxBytes, diskBytes: diskBytes,
 	}
 	if u.events > 0 && !c.oldest.IsZero() {
 		u.oldest = max(c.opts.Clock().Sub(c.oldest), 0)

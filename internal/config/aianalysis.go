@@ -75,7 +75,7 @@ type Timeouts struct {
 
 // ControllerAudit is the controller's audit spool, and how long a status waits for the record.
 type ControllerAudit struct {
-	Dir      string `yaml:"dir"`       // a directory that outlives the process
+	Dir      string `yaml:"dir"`       // a directory that outlives the pod; processes on one node may share it
 	MaxBytes int64  `yaml:"max_bytes"` // of undelivered events; above it, writers wait
 	// DeliveryWait bounds how long a terminal status waits until Data Storage has its events.
 	DeliveryWait time.Duration `yaml:"delivery_wait"`

@@ -68,7 +68,7 @@ func (e Endpoint) check(r *report, key string) {
 
 // Audit is the spool that keeps audit events until Data Storage has them.
 type Audit struct {
-	Dir      string `yaml:"dir"`       // a directory that outlives the process
+	Dir      string `yaml:"dir"`       // a directory that outlives the pod; processes on one node may share it
 	MaxBytes int64  `yaml:"max_bytes"` // of undelivered events; then writers wait
 }
 

@@ -169,11 +169,12 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// While Data Storage is away analyses finish and say so; when it is back, their record is complete.
+// While Data Storage is away analyses finish and say so; when it is back, their record is complete, also
+// when another controller has come in place of the one that told.
 func TestDataStorageAway(t *testing.T) {
 	s := newSystem(t)
-	s.cfg.Audit.DeliveryWait = 200 * time.Millisecond
-	s.run(s.cfg)
+	s.cfg.Audit.DeliveryWait, s.cfg.ShutdownTimeout = 200*time.Millisecond, time.Second
+	first := s.run(s.cfg)
 	s.storage.stop()
 	var all []*v1alpha1.AIAnalysis
 	for i := range 5 {
@@ -185,6 +186,10 @@ func TestDataStorageAway(t *testing.T) {
 			t.Errorf("%s: phase %s, auditState %s, warnings %q", a.Name, st.Phase, st.AuditState, st.Warnings)
 		}
 	}
+	if err := first.stop(); err != nil {
+		t.Errorf("the first controller ended with %v", err)
+	}
+	s.run(s.cfg)
 	s.storage.start()
 	for _, a := range all {
 		s.poll(func() bool {
@@ -438,15 +443,14 @@ func TestProbesAndMetrics(t *testing.T) {
 	}
 }
 
-// Of two controllers with leader election one works, and the other takes over when it stops.
+// Of two controllers with leader election and one spool directory one works, and the other takes over
+// when it stops.
 func TestLeaderElection(t *testing.T) {
 	s := newSystem(t)
 	s.cfg.Controller.LeaderElection, s.cfg.Controller.LeaderElectionNamespace = true, s.namespace
-	second := s.cfg
-	second.Audit.Dir = filepath.Join(t.TempDir(), "spool")
 	first := s.run(s.cfg)
 	s.finished(s.create("one", "OOMKilled", nil))
-	s.run(second)
+	s.run(s.cfg)
 	if err := first.stop(); err != nil {
 		t.Errorf("the first controller ended with %v", err)
 	}
