@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
@@ -56,6 +57,35 @@ func TestMemoryLimitOfTheRuntime(t *testing.T) {
 			hard := c.Resources.Limits.Memory().Value() >> 20
 			if err != nil || soft >= hard || soft < hard*8/10 {
 				s.t.Errorf("%s: GOMEMLIMIT is %sMiB with a limit of %dMi, want four fifths of it or more, and less than all", w, text, hard)
+			}
+		}
+	})
+}
+
+// What a service writes outlives its pod: the audit trail's promise stands on that.
+func TestVolumesOutlivePods(t *testing.T) {
+	eachRendering(t, func(s *set) {
+		for _, w := range s.ours() {
+			for _, v := range w.Template.Spec.Volumes {
+				if v.EmptyDir != nil {
+					s.t.Errorf("%s: volume %s goes with the pod", w, v.Name)
+				}
+			}
+		}
+	})
+}
+
+// A volume of one node does not come to a pod that surges to another, and the old pod would wait for
+// the new one.
+func TestRolloutsGetTheirVolumes(t *testing.T) {
+	eachRendering(t, func(s *set) {
+		for _, d := range manifest.Of[*appsv1.Deployment](s.Set) {
+			claims := slices.ContainsFunc(d.Spec.Template.Spec.Volumes, func(v corev1.Volume) bool { return v.PersistentVolumeClaim != nil })
+			if !claims || d.Spec.Strategy.Type == appsv1.RecreateDeploymentStrategyType {
+				continue
+			}
+			if r := d.Spec.Strategy.RollingUpdate; r == nil || r.MaxSurge == nil || r.MaxSurge.String() != "0" {
+				s.t.Errorf("Deployment %s has a claim and surges: %+v", d.Name, r)
 			}
 		}
 	})

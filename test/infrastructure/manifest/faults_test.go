@@ -307,7 +307,7 @@ func TestPlantedFaults(t *testing.T) {
 		{
 			"volume of the host",
 			func(t *testing.T, p *plant) {
-				p.replace(t, controller, "emptyDir: {sizeLimit: 512Mi}", "hostPath: {path: /tmp}")
+				p.replace(t, controller, "persistentVolumeClaim: {claimName: aianalysis-spool}", "hostPath: {path: /tmp}")
 			},
 			[]want{{rowStatic, "volume spool is of a kind that is not allowed", "security context"}},
 		},
