@@ -165,6 +165,7 @@ func (h *Harness) wait(ctx context.Context, t *plan.Task) error {
 	if err != nil {
 		return err
 	}
+	h.remember(images)
 	return t.Unit(ctx, "workloads", plan.Unit{
 		Do: func(ctx context.Context, _ int) error {
 			return c.Wait(ctx, objects, rollout.WaitOptions{Log: t.Log, Loaded: images})

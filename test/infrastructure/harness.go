@@ -67,7 +67,8 @@ type Harness struct {
 
 	mu     sync.Mutex
 	engine *engine.Engine
-	failed bool // a phase of this run did not succeed
+	failed bool     // a phase of this run did not succeed
+	refs   []string // of the images that were loaded
 }
 
 // Open returns the harness of a suite. It looks at nothing but the environment and the repository.
@@ -166,7 +167,7 @@ func (h *Harness) Run(ctx context.Context, which Range) (Outcome, error) {
 	console := report.NewConsole(h.o.Out, report.ConsoleOptions{Terminal: h.o.Terminal, Color: h.o.Color, Clock: h.o.Clock})
 	result, err := plan.Run(ctx, p, plan.Options{
 		Dir: h.dir, RunID: run, Clock: h.o.Clock, Resume: which.Resume, Until: which.Until, Abort: h.o.Abort,
-		Probes: h.probes(),
+		Probes: h.probes(ctx, run),
 		Observe: func(e plan.Event) {
 			h.observe(e)
 			console.Event(e)

@@ -129,17 +129,12 @@ func (h *Harness) preflight(ctx context.Context, t *plan.Task, locked error) err
 	for _, note := range e.Notes() {
 		t.Note("%s", note)
 	}
-	kubeconfig, err := h.Kubeconfig()
+	host, err := h.hostOptions()
 	if err != nil {
 		return err
 	}
-	ports := make([]int32, 0, len(h.Suite.Ports))
-	for port := range h.Suite.Ports {
-		ports = append(ports, port)
-	}
-	notes, err := preflight.Check(ctx, preflight.Options{
-		Engine: e.With(t.Log), Getenv: h.o.Getenv, StateDir: h.state, Cluster: h.Suite.Cluster, Kubeconfig: kubeconfig, Nodes: 1 + h.Suite.Workers, Ports: ports,
-	})
+	host.Engine = e.With(t.Log)
+	notes, err := preflight.Check(ctx, host)
 	for _, note := range notes {
 		t.Note("%s", note)
 	}
@@ -357,6 +352,11 @@ func (h *Harness) load(ctx context.Context, t *plan.Task) error {
 	if err != nil {
 		return err
 	}
+	refs := make([]string, len(images))
+	for i, img := range images {
+		refs[i] = img.Ref
+	}
+	h.remember(refs)
 	return c.Load(ctx, t, images)
 }
 
