@@ -60,7 +60,7 @@ bench: controlplane ## Measure policy, storage and controller; print one table
 
 .PHONY: lint
 lint: bin/golangci-lint ## Run golangci-lint
-	bin/golangci-lint run --build-tags=e2e
+	bin/golangci-lint run
 
 .PHONY: verify-generate
 verify-generate: ## Fail if anything generated is stale; leaves the work tree alone
