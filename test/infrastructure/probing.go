@@ -2,9 +2,13 @@ package infrastructure
 
 import (
 	"context"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
+	"kubernaut.ai/kubernaut/test/infrastructure/command"
 	"kubernaut.ai/kubernaut/test/infrastructure/failure"
 	"kubernaut.ai/kubernaut/test/infrastructure/manifest"
 	"kubernaut.ai/kubernaut/test/infrastructure/preflight"
@@ -39,12 +43,28 @@ func (h *Harness) probes(ctx context.Context, run string) failure.Probes {
 			return tail(files[0])
 		},
 	}
+	o.Names = h.moduleHosts(ctx)
 	if h.coverage {
 		o.Counters = counters
 	}
 	p := probes.New(o)
 	p.Begin(ctx)
 	return p
+}
+
+// moduleHosts are the hosts that Go gets modules from.
+func (h *Harness) moduleHosts(ctx context.Context) []string {
+	out, err := h.runner(nil).Run(ctx, command.Cmd{Name: "go", Args: []string{"env", "GOPROXY"}, Dir: h.root, Deadline: 10 * time.Second})
+	if err != nil {
+		return nil
+	}
+	var hosts []string
+	for _, proxy := range strings.FieldsFunc(strings.TrimSpace(string(out)), func(r rune) bool { return r == ',' || r == '|' }) {
+		if u, err := url.Parse(proxy); err == nil && u.Host != "" {
+			hosts = append(hosts, u.Hostname())
+		}
+	}
+	return hosts
 }
 
 // hostOptions say what is about to be made and where.

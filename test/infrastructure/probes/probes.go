@@ -45,7 +45,7 @@ type Options struct {
 	Log func(phase string) string
 	// Counters is the directory of coverage counters on the nodes; empty: there is none.
 	Counters string
-	// Names are the hosts that builds and pulls need; empty: proxy.golang.org.
+	// Names are the hosts that builds and pulls need; empty: they are not known.
 	Names []string
 	// Client reaches the cluster; nil: by Host.Kubeconfig.
 	Client kubernetes.Interface
@@ -68,9 +68,6 @@ type Probes struct {
 
 // New returns the probes. It asks nothing.
 func New(o Options) *Probes {
-	if len(o.Names) == 0 {
-		o.Names = []string{"proxy.golang.org"}
-	}
 	if o.HTTP == nil {
 		o.HTTP = http.DefaultClient
 	}
