@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,21 +90,48 @@ func TestUnready(t *testing.T) {
 	}
 }
 
-func TestParseCheck(t *testing.T) {
+func TestParseChecked(t *testing.T) {
 	const digest = "sha256:9d720ad3183ee655442f684b156ce035440784eb8663d21b41604d10516fadf1"
 	out := `REF TYPE DIGEST STATUS SIZE UNPACKED
 localhost/kubernaut-aianalysis:a   application/vnd.docker.distribution.manifest.v2+json ` + digest + ` complete (2/2) 46.7 MiB/46.7 MiB   true
-import-2026-11-27@` + digest + `   application/vnd.docker.distribution.manifest.v2+json ` + digest + ` complete (2/2) 46.7 MiB/46.7 MiB   true
 localhost/kubernaut-datastorage:b  application/vnd.docker.distribution.manifest.v2+json ` + digest + ` incomplete (1/2) 20.6 MiB/46.7 MiB   false
 localhost/kubernaut-e2e-workload:c application/vnd.docker.distribution.manifest.v2+json ` + digest + ` complete (2/2) 6.4 MiB/6.4 MiB     false
 localhost/kubernaut-x:d            application/vnd.docker.distribution.manifest.v2+json ` + digest + ` unavailable (0/?) 0.0 B/?     false
 postgres:16                        application/vnd.oci.image.index.v1+json              ` + digest + ` complete (9/9) 100.0 MiB/100.0 MiB true
-`
-	got := parseCheck(out)
-	got = slices.DeleteFunc(got, func(t target) bool { return strings.Contains(t.name, "import-") }) // nobody asks for those
-	want := []target{{"localhost/kubernaut-aianalysis:a", digest}, {"docker.io/library/postgres:16", digest}}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %v, want %v", got, want)
+---
+{"config":{"digest":"sha256:1"}}{"config":{"digest":"sha256:2"}}
+{"config":{"digest":"sha256:3"}}{}
+{"manifests":[{"digest":"sha256:5","platform":{"architecture":"amd64","os":"linux"}}]}`
+	got, err := parseChecked(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []struct {
+		name   string
+		whole  bool
+		config string
+	}{
+		{"localhost/kubernaut-aianalysis:a", true, "sha256:1"},
+		{"localhost/kubernaut-datastorage:b", false, "sha256:2"},
+		{"localhost/kubernaut-e2e-workload:c", false, "sha256:3"},
+		{"localhost/kubernaut-x:d", false, ""},
+		{"docker.io/library/postgres:16", true, ""},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %+v", got)
+	}
+	for i, w := range want {
+		if got[i].name != w.name || got[i].whole != w.whole || got[i].document.Config.Digest != w.config {
+			t.Errorf("got %+v, want %+v", got[i], w)
+		}
+	}
+	if below := got[4].document.forArch("amd64"); below != "sha256:5" {
+		t.Errorf("index: got %q", below)
+	}
+	for name, broken := range map[string]string{"cut off": out[:100], "a document is missing": out[:strings.LastIndex(out, "{\"manifests")]} {
+		if got, err := parseChecked(broken); err == nil {
+			t.Errorf("%s: got %+v, want an error", name, got)
+		}
 	}
 }
 

@@ -3,9 +3,7 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +16,14 @@ import (
 // is not there.
 type onNode map[string]string
 
+// checkScript prints what ctr has on names of images, and then the document that each of them leads to, in the same order.
+const checkScript = `set -e
+found=$(ctr --namespace=k8s.io images check "$@")
+printf '%s\n---\n' "$found"
+printf '%s\n' "$found" | while read -r name type digest rest; do
+  case $digest in sha256:*) ctr --namespace=k8s.io content get "$digest" 2>/dev/null || echo '{}';; esac
+done`
+
 // onNode asks the containerd of a node, by the tool that every node image has.
 func (c *Cluster) onNode(ctx context.Context, node string, refs []string) (onNode, error) {
 	have := make(onNode)
@@ -25,7 +31,7 @@ func (c *Cluster) onNode(ctx context.Context, node string, refs []string) (onNod
 		return have, nil
 	}
 	fail := func(err error) (onNode, error) { return nil, fmt.Errorf("images of %s: %w", node, err) }
-	args := []string{"ctr", "--namespace=k8s.io", "images", "check"}
+	args := []string{"sh", "-c", checkScript, "sh"}
 	for _, ref := range refs {
 		args = append(args, "name=="+ref)
 	}
@@ -33,29 +39,36 @@ func (c *Cluster) onNode(ctx context.Context, node string, refs []string) (onNod
 	if err != nil {
 		return fail(err)
 	}
-	targets := parseCheck(string(out))
-	// An index leads to manifests, and a manifest to the configuration, whose digest is the id.
-	for depth := 0; len(targets) > 0 && depth < 2; depth++ {
-		var digests []string
-		for _, t := range targets {
-			digests = append(digests, t.digest)
+	found, err := parseChecked(string(out))
+	if err != nil {
+		return fail(err)
+	}
+	for _, f := range found {
+		if !f.whole {
+			continue
 		}
-		contents, err := c.contents(ctx, node, digests)
-		if err != nil {
-			return fail(err)
-		}
-		var deeper []target
-		for i, t := range targets {
-			switch m := contents[i]; {
-			case m.Config.Digest != "":
-				have[t.name] = strings.TrimPrefix(m.Config.Digest, "sha256:")
-			case m.forArch(c.engine.Info().Arch) != "":
-				deeper = append(deeper, target{t.name, m.forArch(c.engine.Info().Arch)})
+		id := f.document.Config.Digest
+		if below := f.document.forArch(c.engine.Info().Arch); id == "" && below != "" { // an index, which leads to a manifest
+			if id, err = c.configOf(ctx, node, below); err != nil {
+				return fail(err)
 			}
 		}
-		targets = deeper
+		have[f.name] = strings.TrimPrefix(id, "sha256:")
 	}
 	return have, nil
+}
+
+// configOf reads the digest of the configuration out of a manifest.
+func (c *Cluster) configOf(ctx context.Context, node, manifest string) (string, error) {
+	out, err := c.ask(ctx, node, "ctr", "--namespace=k8s.io", "content", "get", manifest)
+	if err != nil {
+		return "", err
+	}
+	var d document
+	if err := json.Unmarshal(out, &d); err != nil {
+		return "", fmt.Errorf("manifest %s: %w", manifest, err)
+	}
+	return d.Config.Digest, nil
 }
 
 // ask runs a program in a node for a short answer.
@@ -63,25 +76,38 @@ func (c *Cluster) ask(ctx context.Context, node string, args ...string) ([]byte,
 	return c.engine.Exec(ctx, engine.Exec{Container: node, Args: args, Deadline: time.Minute, Quiet: true})
 }
 
-// target is what the name of an image leads to.
-type target struct{ name, digest string }
+// checked is what containerd has under one name.
+type checked struct {
+	name string
+	// whole says that all of it is there, and unpacked.
+	whole    bool
+	document document
+}
 
-// parseCheck reads the output of ctr images check: a line for each image, with the columns REF TYPE DIGEST STATUS SIZE UNPACKED. It
-// leaves out those that are not complete or not unpacked.
-func parseCheck(out string) []target {
-	var targets []target
-	for line := range strings.Lines(out) {
-		f := strings.Fields(line)
-		if len(f) < 5 || f[3] != "complete" || f[len(f)-1] != "true" || !strings.HasPrefix(f[2], "sha256:") {
-			continue
-		}
-		ref, err := image.ParseRef(f[0])
-		if err != nil { // a name that nobody asks for, as those of imports
-			continue
-		}
-		targets = append(targets, target{ref.String(), f[2]})
+// parseChecked reads the output of the script: lines with the columns REF TYPE DIGEST STATUS SIZE UNPACKED, a line of dashes, and
+// a document for each line with a digest.
+func parseChecked(out string) ([]checked, error) {
+	lines, documents, ok := strings.Cut(out, "---\n")
+	if !ok {
+		return nil, fmt.Errorf("output of ctr is cut off: %.200q", out)
 	}
-	return targets
+	dec := json.NewDecoder(strings.NewReader(documents))
+	var all []checked
+	for line := range strings.Lines(lines) {
+		f := strings.Fields(line)
+		if len(f) < 3 || !strings.HasPrefix(f[2], "sha256:") {
+			continue
+		}
+		c := checked{name: f[0], whole: len(f) > 4 && f[3] == "complete" && f[len(f)-1] == "true"}
+		if err := dec.Decode(&c.document); err != nil {
+			return nil, fmt.Errorf("document of %s: %w", f[0], err)
+		}
+		if ref, err := image.ParseRef(f[0]); err == nil {
+			c.name = ref.String()
+		}
+		all = append(all, c)
+	}
+	return all, nil
 }
 
 // document is a manifest of an image, or an index of such.
@@ -104,28 +130,4 @@ func (d document) forArch(arch string) string {
 		}
 	}
 	return ""
-}
-
-// contents reads documents out of a node's store.
-func (c *Cluster) contents(ctx context.Context, node string, digests []string) ([]document, error) {
-	const script = `set -e; for digest; do ctr --namespace=k8s.io content get "$digest"; echo; done`
-	out, err := c.ask(ctx, node, append([]string{"sh", "-c", script, "sh"}, digests...)...)
-	if err != nil {
-		return nil, err
-	}
-	var all []document
-	dec := json.NewDecoder(strings.NewReader(string(out)))
-	for {
-		var d document
-		if err := dec.Decode(&d); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, fmt.Errorf("content of the node's store: %w", err)
-		}
-		all = append(all, d)
-	}
-	if len(all) != len(digests) {
-		return nil, fmt.Errorf("content of the node's store: %d documents for %d digests", len(all), len(digests))
-	}
-	return all, nil
 }

@@ -23,8 +23,12 @@ import (
 	"kubernaut.ai/kubernaut/test/infrastructure/plan"
 )
 
-// ending is how long a service may take to end, on top of its grace period.
-const ending = 2 * time.Minute
+const (
+	// ending is how long a service may take to end, on top of its grace period.
+	ending = 2 * time.Minute
+	// restarting is how long the API server may take to be told that the services shall run again.
+	restarting = 30 * time.Second
+)
 
 // Options are where to collect from, and what to add.
 type Options struct {
@@ -48,7 +52,7 @@ func Collect(ctx context.Context, t *plan.Task, o Options) (Summary, error) {
 		Services: make(map[string]string), Packages: make(map[string]string),
 	}
 	var flushes, copies []plan.NamedUnit
-	before := make([]int32, len(o.Services))
+	before := make([]int32, len(o.Services)) // pods, of those that were ended
 	e := o.Engine.With(t.Log)
 	for i, s := range o.Services {
 		dir := filepath.Join(o.Out, "raw", s.Name)
@@ -63,8 +67,13 @@ func Collect(ctx context.Context, t *plan.Task, o Options) (Summary, error) {
 		}}})
 	}
 	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), restarting)
+		defer cancel()
 		for i, s := range o.Services {
-			if err := s.scale(context.WithoutCancel(ctx), o.Client, before[i]); err != nil {
+			if before[i] == 0 {
+				continue
+			}
+			if err := s.scale(ctx, o.Client, before[i]); err != nil {
 				fmt.Fprintf(t.Log, "%s is not started again: %v\n", s.Deployment, err)
 			}
 		}

@@ -244,6 +244,44 @@ func TestBuild(t *testing.T) {
 	}
 }
 
+// TestBuildWithLittleMemory kills the first compilation: the second one links one program after the other.
+func TestBuildWithLittleMemory(t *testing.T) {
+	root, specs := program(t)
+	b := builder(t, root)
+	goProgram, err := exec.LookPath("go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin := t.TempDir()
+	script := "#!/bin/sh\nif [ \"$1\" = build ]; then\n  echo \"$@\" >>" + bin + "/calls\n  if [ $(wc -l <" + bin + "/calls) = 1 ]; then\n" +
+		"    echo 'go: /usr/local/go/pkg/tool/link: signal: killed' >&2\n    exit 1\n  fi\nfi\nexec " + goProgram + " \"$@\"\n"
+	if err := os.WriteFile(filepath.Join(bin, "go"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	write(t, filepath.Join(root, "words/said.txt"), "with little memory") // an image that no other test builds
+	built, phase := run(t, b, specs)
+	t.Cleanup(func() {
+		for _, i := range built {
+			_ = b.Engine.RemoveImage(context.WithoutCancel(t.Context()), i.Ref.String())
+		}
+	})
+	if phase.Status != plan.Passed || len(phase.Retries) != 1 || !phase.Retries[0].Healed || phase.Retries[0].Finding.Row != "F07" {
+		t.Fatalf("got %s, retries %+v, findings %+v", phase.Status, phase.Retries, phase.Findings)
+	}
+	calls, err := os.ReadFile(filepath.Join(bin, "calls"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(calls)), "\n")
+	if len(lines) != 2 || strings.Contains(lines[0], "-p=") || !strings.Contains(lines[1], "-p=1") {
+		t.Errorf("got calls\n%s\nwant -p=1 in the second one only", calls)
+	}
+	if notes := strings.Join(phase.Notes, "\n"); !strings.Contains(notes, "links: one at a time, because memory ran out") || !strings.Contains(notes, "images: one at a time") {
+		t.Errorf("got notes\n%s", notes)
+	}
+}
+
 // TestServices builds what ships, as it is in the work tree.
 func TestServices(t *testing.T) {
 	b := builder(t, filepath.Join("..", "..", ".."))
@@ -257,7 +295,8 @@ func TestServices(t *testing.T) {
 		sum += i.Size
 	}
 	t.Log(strings.Join(phase.Notes, "\n"))
-	const most = 120 << 20
+	t.Logf("measured: %v", readHistory(b.StateDir).Peaks)
+	const most = 120_000_000
 	if sum >= most {
 		t.Errorf("together %d bytes, want less than %d", sum, int64(most))
 	}
