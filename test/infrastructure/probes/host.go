@@ -155,6 +155,9 @@ func (p *Probes) provider(ctx context.Context, e Engine) (string, []string) {
 
 // dns tells where names can be resolved.
 func (p *Probes) dns(ctx context.Context, e Engine) (string, []string) {
+	if len(p.o.Names) == 0 {
+		return preflight.Unknown, nil
+	}
 	var evidence []string
 	for _, name := range p.o.Names {
 		if err := p.o.Lookup(ctx, name); err != nil {

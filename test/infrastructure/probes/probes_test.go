@@ -307,6 +307,7 @@ func TestRuntimeProbes(t *testing.T) {
 		{name: "a goroutine panicked", probe: "specs", change: says("Running Suite\npanic: runtime error: index out of range\n\ngoroutine 7 [running]:\n"), want: "panic", evidence: "index out of range"},
 		{name: "no trace of the specs", probe: "specs", change: says("a spec said: do not panic: it is fine\n"), want: preflight.Unknown},
 
+		{name: "no names are known", probe: "dns", want: preflight.Unknown},
 		{name: "names resolve", probe: "dns", change: lookup(nil), want: "both"},
 		{name: "names do not resolve", probe: "dns", change: lookup(errors.New("no such host")), want: "nowhere", evidence: "no such host"},
 		{name: "names resolve in the machine", probe: "dns", fake: fake{info: engine.Info{Remote: true}, run: func(command.Cmd) (string, error) { return "", nil }}, change: lookup(nil), want: "both"},
@@ -318,7 +319,9 @@ func TestRuntimeProbes(t *testing.T) {
 }
 
 func lookup(err error) func(*testing.T, *Options) {
-	return func(_ *testing.T, o *Options) { o.Lookup = func(context.Context, string) error { return err } }
+	return func(_ *testing.T, o *Options) {
+		o.Names, o.Lookup = []string{"modules.example.com"}, func(context.Context, string) error { return err }
+	}
 }
 
 // Memory that ran out since Begin is told; what was killed before is not.
