@@ -40,7 +40,7 @@ func TestThisMachine(t *testing.T) {
 	defer listener.Close()
 	port := listener.Addr().(*net.TCPAddr).Port
 	p := New(Options{
-		Names: []string{"localhost"},
+		Names:  []string{"localhost"},
 		Engine: func(context.Context) (Engine, error) { return e, nil },
 		Lookup: func(context.Context, string) error { return nil },
 		Host: preflight.Options{
