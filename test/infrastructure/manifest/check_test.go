@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -117,12 +116,8 @@ func TestWhatShipsIsClean(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			p := shipped(t)
 			row.turn(p)
-			began := time.Now()
 			for _, f := range p.check(t) {
 				t.Errorf("%s\n  fix: %s\n  %s", f.Summary, f.Fix, strings.Join(f.Lines, "\n  "))
-			}
-			if took := time.Since(began); took > 2*time.Second {
-				t.Errorf("rendering and checking took %s, want less than two seconds", took)
 			}
 		})
 	}

@@ -72,7 +72,7 @@ func Render(tree fs.FS, dir string, images map[string]string) (*Set, error) {
 	s := &Set{}
 	var faults []string
 	for _, r := range resources.Resources() {
-		text, err := r.AsYAML()
+		text, err := r.MarshalJSON()
 		if err != nil {
 			return nil, fmt.Errorf("render %s: %w", dir, err)
 		}
@@ -132,8 +132,12 @@ func splitTag(ref string) (name, tag string) {
 	return ref, ""
 }
 
-// Decode decodes one document strictly: a field that its type does not have, or has twice, is an error.
+// Decode decodes one YAML document strictly: a field that its type does not have, or has twice, is an error.
 func Decode(text []byte) (Object, error) {
+	text, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return Object{}, err
+	}
 	decoder, err := strict()
 	if err != nil {
 		return Object{}, err
@@ -161,7 +165,7 @@ func decode(decoder runtime.Decoder, text []byte) (Object, error) {
 		return Object{}, errors.New("is no object with a name")
 	}
 	raw := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal(text, &raw.Object); err != nil {
+	if err := raw.UnmarshalJSON(text); err != nil {
 		return Object{}, err
 	}
 	return Object{Object: o, Raw: raw}, nil
