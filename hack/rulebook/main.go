@@ -6,42 +6,37 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"go/ast"
 	"go/format"
-	"go/parser"
-	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
 
-const output = "rules.gen.go"
+var rule = regexp.MustCompile(`(?m)^func \((?:\w+ )?catalogue\) ([A-Z]\w*)\(\) rule \{$`)
 
 func main() {
-	if err := run("."); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "rulebook:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string) error {
-	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
+func run() error {
+	files, err := filepath.Glob("*.go")
 	if err != nil {
 		return err
 	}
 	var rules []string
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
-			continue
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		source, err := os.ReadFile(name)
 		if err != nil {
 			return err
 		}
-		for _, d := range file.Decls {
-			if fn, ok := d.(*ast.FuncDecl); ok && isRule(fn) {
-				rules = append(rules, fn.Name.Name)
+		for _, m := range rule.FindAllSubmatch(source, -1) {
+			if !strings.HasSuffix(name, "_test.go") {
+				rules = append(rules, string(m[1]))
 			}
 		}
 	}
@@ -56,15 +51,5 @@ func run(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, output), text, 0o600)
-}
-
-// isRule reports whether fn is func (catalogue) Name() rule.
-func isRule(fn *ast.FuncDecl) bool {
-	if fn.Recv == nil || !fn.Name.IsExported() || fn.Type.Params.NumFields() != 0 || fn.Type.Results.NumFields() != 1 {
-		return false
-	}
-	recv, ok := fn.Recv.List[0].Type.(*ast.Ident)
-	result, isIdent := fn.Type.Results.List[0].Type.(*ast.Ident)
-	return ok && isIdent && recv.Name == "catalogue" && result.Name == "rule"
+	return os.WriteFile("rules.gen.go", text, 0o600)
 }
