@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/incident"
@@ -110,7 +111,7 @@ func (q *inquiry) endpointsOf(svc *Object) endpoints {
 		}
 		return e
 	}
-	if svc.At("spec", "selector").Len() == 0 || !q.snap.Listed("Pod", ns) {
+	if svc.At("spec", "selector").Len() == 0 || !q.podLabelsKnown(ns) {
 		return e
 	}
 	e.known = true
@@ -126,6 +127,11 @@ func (q *inquiry) endpointsOf(svc *Object) endpoints {
 		e.proof = e.proof[:3]
 	}
 	return e
+}
+
+// podLabelsKnown reports whether all Pods of a namespace were read, with their labels.
+func (q *inquiry) podLabelsKnown(namespace string) bool {
+	return q.snap.Listed("Pod", namespace) && !slices.ContainsFunc(q.snap.Kind("Pod", namespace), func(p *Object) bool { return !p.Covers("/metadata/labels") })
 }
 
 // selects reports whether every key of the selector has its value among the labels.

@@ -32,7 +32,7 @@ func (q *inquiry) podSymptoms(pod *Object) []symptom {
 	if pod.At("status", "phase").Str() == "Failed" {
 		return q.failedPod(pod)
 	}
-	if pod.At("spec", "nodeName").Str() == "" {
+	if node := pod.At("spec", "nodeName"); node.Str() == "" && node.Known() {
 		return q.unscheduledPod(pod)
 	}
 	var out []symptom

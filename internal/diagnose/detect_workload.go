@@ -85,7 +85,7 @@ func wantedPods(w *Object) (want, have tally, known bool) {
 	if w.ref.Kind == "DaemonSet" {
 		spec, status, def = w.At("status", "desiredNumberScheduled"), w.At("status", "numberReady"), 0
 	}
-	if w.partial || !w.At("status").Exists() {
+	if w.partial || !w.At("status").Exists() || !spec.Known() || !status.Known() {
 		return tally{}, tally{}, false
 	}
 	return tally{spec.IntOr(def), at(spec)}, tally{status.IntOr(0), at(status)}, true

@@ -26,6 +26,7 @@ const (
 	containerNotReady symptomKind = "container not ready" // runs, and is not ready
 	serviceEmpty      symptomKind = "Service empty"       // no ready endpoint
 	serviceMisaimed   symptomKind = "Service misaimed"    // has endpoints, on a port that nothing serves
+	serviceAbsent     symptomKind = "Service absent"      // somebody calls it and it does not exist
 	claimUnbound      symptomKind = "claim unbound"       // a PersistentVolumeClaim without a volume
 	nodeUnready       symptomKind = "node unready"        // a node that does not report or says it is not ready
 )
@@ -131,6 +132,11 @@ type answer struct {
 	via   []link
 	next  *symptom
 	cause *cause
+	// tie bounds the directness of what is found behind next, when the step to it is not itself certain; 0
+	// when it is.
+	tie directness
+	// settles says that what is found behind next explains the symptom better than a rollout does.
+	settles bool
 }
 
 // rule explains symptoms of some kinds.
@@ -173,6 +179,7 @@ type explanation struct {
 	// affected counts the Pods that show it, over all chains to the same cause.
 	affected int
 	related  bool // the root is a symptom of something related to the subject, not of the subject
+	distant  bool // the chain leads to another workload, which the subject depends on
 	score    float64
 }
 
@@ -199,6 +206,9 @@ type inquiry struct {
 	checks   []Check
 	visiting map[symptomKey]bool
 	requests map[string]map[string]int64 // per node: sums of its Pods' requests
+
+	serviceIndex *serviceIndex // made when first asked for
+	callers      map[objectKey][]caller
 }
 
 func newInquiry(snap *Snapshot, inc incident.Incident) *inquiry {
@@ -236,18 +246,33 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 
 	chain = append(slices.Clip(chain), s.link)
 	var ends []answer
+	best := fallback
 	for _, r := range rules[s.kind] {
 		for _, a := range r.why(q, s) {
+			if a.restsOnUnread() {
+				continue
+			}
 			if a.cause != nil {
 				ends = append(ends, a)
 				continue
 			}
-			if a.next != nil && q.ask(root, *a.next, append(slices.Clip(chain), a.via...), related) {
+			if a.next == nil {
+				continue
+			}
+			known := len(q.found)
+			if q.ask(root, *a.next, append(slices.Clip(chain), a.via...), related) {
 				explained = true
+				best = min(best, rollout)
+				if a.settles {
+					best = specific
+				}
+			}
+			if a.tie > 0 {
+				q.bind(q.found[known:], a.tie, s.affected)
 			}
 		}
 	}
-	ends, factors := giveWay(ends, explained)
+	ends, factors := giveWay(ends, best)
 	for i, e := range ends {
 		var rivals []cause
 		for j, other := range ends {
@@ -269,13 +294,19 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 	return explained
 }
 
-// giveWay drops the answers of all tiers but the best one, and the fallbacks when another symptom
-// explains this one. The factors of the dropped are contributing factors of the rest.
-func giveWay(ends []answer, explained bool) (kept []answer, factors []string) {
-	best := fallback
-	if explained {
-		best = rollout
+// bind marks explanations that were reached over a step to another workload: they are no surer than that
+// step, and account for all that the step was asked for.
+func (q *inquiry) bind(found []explanation, tie directness, affected int) {
+	for i := range found {
+		found[i].cause.direct = min(found[i].cause.direct, tie)
+		found[i].affected = max(found[i].affected, affected)
+		found[i].distant = true
 	}
+}
+
+// giveWay drops the answers of all tiers but the best one, which is at least as good as what other
+// symptoms explain this one by. The factors of the dropped are contributing factors of the rest.
+func giveWay(ends []answer, best tier) (kept []answer, factors []string) {
 	for _, e := range ends {
 		best = min(best, e.cause.tier)
 	}

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"slices"
 	"strconv"
 
 	"kubernaut.ai/kubernaut/internal/incident"
@@ -14,15 +15,26 @@ type cite struct {
 	path            string
 	value           string
 	absent          bool
+	unread          bool // nothing is there, and nothing shows that it was read
 }
 
 // at cites what is found at a place; when nothing is there, that nothing is there.
 func at(v Value) cite {
 	c := cite{kind: incident.EvidenceObject, ref: v.object.ref, resourceVersion: v.object.resourceVersion, path: v.path, value: v.Text(), absent: !v.ok}
+	c.unread = !v.Known()
 	if v.object.ref.Kind == "Event" {
 		c.kind = incident.EvidenceEvent
 	}
 	return c
+}
+
+// restsOnUnread reports whether the answer claims that something is absent which may merely not have been read.
+func (a answer) restsOnUnread() bool {
+	unread := func(l link) bool { return slices.ContainsFunc(l.proof, func(c cite) bool { return c.unread }) }
+	if slices.ContainsFunc(a.via, unread) {
+		return true
+	}
+	return a.cause != nil && unread(a.cause.last) || a.next != nil && unread(a.next.link)
 }
 
 // event cites the message of an event.
@@ -62,6 +74,9 @@ func (l *ledger) enter(cites []cite) []string {
 	ids := make([]string, 0, len(cites))
 	seen := map[string]bool{}
 	for _, c := range cites {
+		if c.unread {
+			continue
+		}
 		id, ok := l.ids[c]
 		if !ok {
 			id = "e" + strconv.Itoa(len(l.list)+1)

@@ -112,7 +112,7 @@ func (q *inquiry) fits(pod *Object) []fit {
 	requests["pods"] = 1000
 	var out []fit
 	for _, node := range q.snap.Kind("Node", "") {
-		if node.partial {
+		if node.partial || !node.Covers("/metadata/labels") || !node.Covers("/spec/taints") {
 			continue
 		}
 		labels := node.Labels()

@@ -19,6 +19,7 @@ type Object struct {
 	resourceVersion string
 	tree            map[string]any
 	partial         bool
+	fields          []string // what a part is known by, see NewPart; nil for others
 	labels          map[string]string
 }
 
@@ -45,6 +46,20 @@ func NewObject(tree map[string]any, partial bool) (*Object, error) {
 	return o, nil
 }
 
+// NewPart is NewObject for an object of which only some fields were read, as from a table or a description: fields
+// are the JSON pointers below which everything is known, so that only there what is absent is known to be absent.
+// Metadata is no exception.
+func NewPart(tree map[string]any, fields []string) (*Object, error) {
+	o, err := NewObject(tree, false)
+	if err != nil {
+		return nil, err
+	}
+	o.fields = append([]string{}, fields...)
+	slices.Sort(o.fields)
+	o.fields = slices.Compact(o.fields)
+	return o, nil
+}
+
 // Ref names the object, with API version and UID as far as the tree has them.
 func (o *Object) Ref() incident.Ref { return o.ref }
 
@@ -53,6 +68,25 @@ func (o *Object) ResourceVersion() string { return o.resourceVersion }
 
 // Partial reports whether only the metadata was read.
 func (o *Object) Partial() bool { return o.partial }
+
+// Fields returns the JSON pointers below which a part is known; nil when the object is no part.
+func (o *Object) Fields() []string { return o.fields }
+
+// Covers reports whether it is known what stands at a JSON pointer, so that nothing there means absent.
+func (o *Object) Covers(path string) bool {
+	switch {
+	case o.partial:
+		return strings.HasPrefix(path, "/metadata")
+	case o.fields == nil:
+		return true
+	}
+	for _, f := range o.fields {
+		if strings.HasPrefix(path, f) && (len(path) == len(f) || path[len(f)] == '/') {
+			return true
+		}
+	}
+	return false
+}
 
 // Tree returns the JSON tree. It must not be changed.
 func (o *Object) Tree() map[string]any { return o.tree }

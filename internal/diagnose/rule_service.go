@@ -104,7 +104,7 @@ func (catalogue) ServiceSelector() rule {
 		explains: []symptomKind{serviceEmpty},
 		why: func(q *inquiry, s symptom) []answer {
 			selector := s.object.At("spec", "selector")
-			if len(q.snap.selectedWorkloads(s.object)) > 0 || len(q.selected(s.object)) > 0 || !q.snap.Listed("Pod", s.subject.Namespace) {
+			if len(q.snap.selectedWorkloads(s.object)) > 0 || len(q.selected(s.object)) > 0 || !q.podLabelsKnown(s.subject.Namespace) {
 				return nil
 			}
 			text := selectorText(selector.StrMap())

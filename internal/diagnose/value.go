@@ -50,6 +50,9 @@ func (v Value) Keys() []string {
 // Exists reports whether there is anything at the place, null included.
 func (v Value) Exists() bool { return v.ok }
 
+// Known reports whether it was read what stands at the place; where it is known and does not exist, it is absent.
+func (v Value) Known() bool { return v.ok || v.object != nil && v.object.Covers(v.path) }
+
 // Len returns the number of elements of a list or a map, else 0.
 func (v Value) Len() int {
 	switch raw := v.raw.(type) {

@@ -59,8 +59,8 @@ func verifyObject(snap *Snapshot, o *Object, e incident.Evidence) error {
 		if ok {
 			return errors.New("claimed absent, but it is there")
 		}
-		if o.partial && !strings.HasPrefix(e.Path, "/metadata") {
-			return errors.New("claimed absent, but only the metadata was read")
+		if !o.Covers(e.Path) {
+			return errors.New("claimed absent, but what is there was not read")
 		}
 		if e.Value != "" {
 			return errors.New("an absent place has no value")

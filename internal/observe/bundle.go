@@ -36,6 +36,7 @@ type bundle struct {
 
 type bundleObject struct {
 	Partial bool           `json:"partial,omitempty"`
+	Fields  []string       `json:"fields,omitempty"`
 	Object  map[string]any `json:"object"`
 }
 
@@ -107,7 +108,7 @@ func Decode(body []byte) (*diagnose.Snapshot, error) {
 func toBundle(objects []*diagnose.Object) []bundleObject {
 	out := make([]bundleObject, len(objects))
 	for i, o := range objects {
-		out[i] = bundleObject{Partial: o.Partial(), Object: o.Tree()}
+		out[i] = bundleObject{Partial: o.Partial(), Fields: o.Fields(), Object: o.Tree()}
 	}
 	return out
 }
@@ -115,11 +116,19 @@ func toBundle(objects []*diagnose.Object) []bundleObject {
 func fromBundle(in []bundleObject) ([]*diagnose.Object, error) {
 	out := make([]*diagnose.Object, 0, len(in))
 	for i, b := range in {
-		o, err := diagnose.NewObject(b.Object, b.Partial)
+		o, err := object(b.Object, b.Partial, b.Fields)
 		if err != nil {
 			return nil, fmt.Errorf("object %d: %w", i, err)
 		}
 		out = append(out, o)
 	}
 	return out, nil
+}
+
+// object makes a part when only some fields were read.
+func object(tree map[string]any, partial bool, fields []string) (*diagnose.Object, error) {
+	if fields != nil {
+		return diagnose.NewPart(tree, fields)
+	}
+	return diagnose.NewObject(tree, partial)
 }

@@ -153,7 +153,7 @@ func (r *reader) page(q query, opts metav1.ListOptions) (items []item, next stri
 	r.calls.Add(1)
 	stamp := func(tree map[string]any) item {
 		tree["apiVersion"], tree["kind"] = q.kind.apiVersion(), q.kind.name
-		return item{tree, q.kind.metadataOnly}
+		return item{tree: tree, partial: q.kind.metadataOnly}
 	}
 	if q.kind.metadataOnly {
 		list, err := r.metadata.Resource(q.kind.resource).Namespace(q.namespace).List(ctx, opts)
@@ -209,12 +209,12 @@ func (r *reader) get(k kind, namespace, name string) {
 	if k.metadataOnly {
 		var o *metav1.PartialObjectMetadata
 		if o, err = r.metadata.Resource(k.resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{}); err == nil {
-			it = item{metadataTree(o), true}
+			it = item{tree: metadataTree(o), partial: true}
 		}
 	} else {
 		o, e := r.dynamic.Resource(k.resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err = e; err == nil {
-			it = item{o.Object, false}
+			it = item{tree: o.Object}
 		}
 	}
 	switch {

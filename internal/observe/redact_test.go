@@ -154,7 +154,7 @@ func TestScrubObject(t *testing.T) {
 			"args": []any{"--dsn=correct-horse"},
 		}}},
 	}
-	snap := seal(diagnose.Contents{}, []item{{tree, false}}, nil)
+	snap := seal(diagnose.Contents{}, []item{{tree: tree}}, nil)
 	o := snap.Contents().Objects[0]
 	for path, want := range map[string]string{
 		"name":   o.Ref().Name,

@@ -15,9 +15,12 @@ var droppedAnnotations = []string{"kubectl.kubernetes.io/last-applied-configurat
 
 // scrub makes an object's tree fit to be kept: what nobody reads is dropped, secrets are replaced, and
 // ConfigMap values are replaced by their size. It changes the tree in place.
-func scrub(r *Redactor, tree map[string]any) {
+func scrub(r *Redactor, it item) {
+	tree := it.tree
 	if meta, ok := tree["metadata"].(map[string]any); ok {
-		delete(meta, "managedFields")
+		if !it.history {
+			delete(meta, "managedFields")
+		}
 		if annotations, ok := meta["annotations"].(map[string]any); ok {
 			for _, name := range droppedAnnotations {
 				delete(annotations, name)
@@ -106,6 +109,8 @@ func redactText(r *Redactor, v any) any {
 type item struct {
 	tree    map[string]any
 	partial bool
+	fields  []string // what a part is known by; nil for others
+	history bool     // managedFields are kept
 }
 
 // seal redacts everything that was collected, in one fixed order, and makes a snapshot of it.
@@ -114,7 +119,7 @@ func seal(c diagnose.Contents, objects, events []item) *diagnose.Snapshot {
 	sortItems(objects)
 	sortItems(events)
 	for _, it := range objects { // names tell what is secret; it may stand in other places too
-		scrub(&r, it.tree)
+		scrub(&r, it)
 	}
 	c.Objects, c.Events = finish(&r, objects), finish(&r, events)
 	slices.SortStableFunc(c.Logs, func(a, b diagnose.Log) int {
@@ -133,7 +138,7 @@ func finish(r *Redactor, items []item) []*diagnose.Object {
 	for _, it := range items {
 		redactText(r, it.tree)
 		// What has no kind or name is no object; the API server never lists such.
-		if o, err := diagnose.NewObject(it.tree, it.partial); err == nil {
+		if o, err := object(it.tree, it.partial, it.fields); err == nil {
 			out = append(out, o)
 		}
 	}
