@@ -13,7 +13,10 @@ func (q *inquiry) workloadSymptoms(w *Object) []symptom {
 	case "Job":
 		return q.jobSymptoms(w)
 	case "CronJob":
-		var out []symptom
+		out := q.idleCronJob(w, false)
+		if len(out) > 0 {
+			return out
+		}
 		jobs := q.snap.Children(w.ref)
 		if len(jobs) > 0 { // only the newest run says how the CronJob is doing
 			newest := jobs[0]
@@ -151,6 +154,9 @@ func (q *inquiry) jobSymptoms(job *Object) []symptom {
 		s.statement = "Job has no Pod"
 		s.proof = []cite{at(job.At("status", "active"))}
 		return []symptom{s}
+	}
+	if held := q.heldJob(job); len(held) > 0 {
+		return held
 	}
 	return q.podsAsRoots(q.snap.podsOf(job.ref))
 }

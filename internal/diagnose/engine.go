@@ -27,6 +27,8 @@ const (
 	serviceEmpty      symptomKind = "Service empty"       // no ready endpoint
 	serviceMisaimed   symptomKind = "Service misaimed"    // has endpoints, on a port that nothing serves
 	serviceAbsent     symptomKind = "Service absent"      // somebody calls it and it does not exist
+	jobHeld           symptomKind = "Job held open"       // its work is done, and its Pod does not end
+	cronIdle          symptomKind = "CronJob idle"        // starts no Job although one is due
 	claimUnbound      symptomKind = "claim unbound"       // a PersistentVolumeClaim without a volume
 	nodeUnready       symptomKind = "node unready"        // a node that does not report or says it is not ready
 )

@@ -14,6 +14,8 @@ type Need struct {
 	ConfigMaps []incident.Ref
 	// AllPods says that the Pods of all namespaces matter, because some Pod finds no node.
 	AllPods bool
+	// Namespaces are those, other than the incident's, in which something lives that its Pods call.
+	Namespaces []string
 	// NoEvents are the objects whose symptoms are not recent and about which no event is kept.
 	NoEvents []incident.Ref
 }
@@ -29,7 +31,7 @@ type LogNeed struct {
 // reads the rest.
 func Needs(snap *Snapshot, inc incident.Incident) Need {
 	q := newInquiry(snap, inc)
-	q.investigate()
+	own, _, _ := q.investigate()
 	var n Need
 	seen := map[symptomKey]bool{}
 	for _, s := range q.asked {
@@ -49,6 +51,13 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		if s.object == nil {
 			continue
 		}
+		if s.container != nil && (s.kind == containerDying || s.kind == containerNotReady) {
+			for _, d := range q.dependencies(s.object, s.container.spec) {
+				if d.svc == nil && snap.Knows(d.ref) == Unknown && d.ref.Namespace != s.subject.Namespace && !slices.Contains(n.Namespaces, d.ref.Namespace) {
+					n.Namespaces = append(n.Namespaces, d.ref.Namespace)
+				}
+			}
+		}
 		if s.object.ref.Kind == "Pod" {
 			for _, r := range podReferences(s.object.At("spec")) {
 				if ref := r.ref(s.object); r.kind == "ConfigMap" && snap.Knows(ref) == Present && !slices.Contains(n.ConfigMaps, ref) {
@@ -58,6 +67,13 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		}
 		if len(snap.EventsOf(s.object.ref)) == 0 && !s.since.IsZero() && q.now.Sub(s.since) > eventRetention {
 			n.NoEvents = append(n.NoEvents, s.object.ref)
+		}
+	}
+	if len(q.asked) == 0 {
+		for _, o := range own {
+			if (workloadKinds[o.ref.Kind] || o.ref.Kind == "Pod") && len(n.Logs) < 8 {
+				n.Logs = append(n.Logs, q.staleLogs(o)...)
+			}
 		}
 	}
 	return n

@@ -18,6 +18,9 @@ func (catalogue) OOMLimit() rule {
 			if s.container == nil {
 				return nil
 			}
+			if _, grows := q.grows(s); grows {
+				return nil
+			}
 			last := s.container.lastRun()
 			limit := s.container.spec.At("resources", "limits", "memory")
 			direct := directness(0)

@@ -13,17 +13,13 @@ func (catalogue) BadRollout() rule {
 		explains: []symptomKind{containerDying, containerNotReady, containerConfig, imageNotPulled, podNotStarting, podUnscheduled},
 		why: func(q *inquiry, s symptom) []answer {
 			u, ok := q.lastUpdate(s.object)
-			if !ok || q.newRevisionWorks(u, s) {
+			if !ok || q.rolloutSpeaksAgainst(u, s) {
 				return nil
 			}
-			name := ""
-			if s.container != nil {
-				name = s.container.name
-				if s.kind == containerDying && !q.loopedFromStart(s.object, *s.container) && len(u.goodPods) == 0 {
-					return nil
-				}
+			if r, managed := q.releaseOf(u.workload); managed && r.brought(u.current) {
+				return nil // HelmFailed tells it
 			}
-			return []answer{{cause: rolloutCause(q, s, u, name)}}
+			return []answer{{cause: rolloutCause(q, s, u, containerName(s))}}
 		},
 	}
 }
@@ -50,6 +46,7 @@ func rolloutCause(q *inquiry, s symptom, u update, name string) *cause {
 			c.last.proof = append(c.last.proof, at(ch.from), at(ch.to))
 		}
 	}
+	q.addHistory(c, w)
 	switch {
 	case !bears:
 		c.direct = inferred
@@ -73,6 +70,13 @@ func rolloutCause(q *inquiry, s symptom, u update, name string) *cause {
 		c.wanted = append(c.wanted, wanted{"the previous logs of " + s.subject.String(), has || len(u.goodPods) > 0})
 	}
 	return c
+}
+
+// rolloutSpeaksAgainst reports whether something seen rules the rollout out: its revision works elsewhere, or the container
+// ran well in it before.
+func (q *inquiry) rolloutSpeaksAgainst(u update, s symptom) bool {
+	return q.newRevisionWorks(u, s) ||
+		s.kind == containerDying && !q.loopedFromStart(s.object, *s.container) && len(u.goodPods) == 0
 }
 
 // newRevisionWorks reports whether the newest revision has proven itself, so that the rollout is not

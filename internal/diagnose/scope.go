@@ -213,6 +213,18 @@ func (q *inquiry) roots(own, related []*Object) []root {
 			add([]symptom{{kind: workloadZero, object: o, affected: 1, link: link{o.ref, "workload runs no Pod", []cite{at(replicas)}}}}, false)
 		}
 	}
+	for _, o := range own {
+		if o.ref.Kind == "CronJob" && o == q.subject {
+			add(q.idleCronJob(o, true), false)
+		}
+	}
+	if len(out) == 0 {
+		for _, o := range own {
+			if workloadKinds[o.ref.Kind] || o.ref.Kind == "Pod" {
+				add(q.stalePods(o), false)
+			}
+		}
+	}
 	for _, o := range related {
 		add(slices.DeleteFunc(q.symptomsOf(o), q.mereHint), true)
 	}

@@ -1,0 +1,146 @@
+package diagnose
+
+import (
+	"fmt"
+
+	"kubernaut.ai/kubernaut/internal/incident"
+)
+
+// caller is a workload that names a Service, and how it fares.
+type caller struct {
+	workload *Object
+	place    Value
+	ready    tally
+	well     bool
+}
+
+// callersOf returns the workloads whose Pods name a Service, in the order of the objects. All workloads are looked
+// at once for all Services.
+func (q *inquiry) callersOf(svc *Object) []caller {
+	if q.callers == nil {
+		q.callers = map[objectKey][]caller{}
+		for _, w := range q.snap.c.Objects {
+			if !workloadKinds[w.ref.Kind] || w.ref.Kind == "CronJob" || q.top(w) != w {
+				continue
+			}
+			pods := q.snap.podsOf(w.ref)
+			if len(pods) == 0 {
+				continue
+			}
+			want, have, known := wantedPods(w)
+			seen := map[objectKey]bool{}
+			for _, c := range pods[0].At("spec", "containers").Items() {
+				for _, d := range q.dependencies(pods[0], c) {
+					if k := keyOf(d.ref); !seen[k] {
+						seen[k] = true
+						q.callers[k] = append(q.callers[k], caller{w, d.place, have, known && want.number > 0 && have.number >= want.number})
+					}
+				}
+			}
+		}
+	}
+	return q.callers[keyOf(svc.ref)]
+}
+
+// DependencyRefuses ends at a client that a dependency refuses: its own configuration when it is the only one
+// refused, the dependency when all of its clients are.
+func (catalogue) DependencyRefuses() rule {
+	return rule{
+		explains: []symptomKind{containerDying, containerNotReady},
+		why: func(q *inquiry, s symptom) []answer {
+			var out []answer
+			for _, t := range q.ties(s) {
+				if t.said == nil || t.said.kind != refusesUs || t.svc == nil || len(q.serviceSymptoms(t.svc)) > 0 {
+					continue
+				}
+				client := q.owner(s.object)
+				c := &cause{
+					class: ClassDependencyRefuses, target: client, detail: t.ref.String(), direct: min(t.strong, reported), timing: timingUnrelated,
+					signals: []string{"CrashLoopBackOff", "DependencyRefuses"}, depends: []string{"Log"},
+					params: map[string]string{"SERVICE_NAME": t.ref.Name},
+					last:   link{client, fmt.Sprintf("%s answers and refuses what this client sends", t.ref), []cite{t.said.cite, at(t.place)}},
+				}
+				c.summary = fmt.Sprintf("%s is refused by %s: %s.", client, t.ref, quote(t.said.text))
+				well, ill := q.others(t.svc, client)
+				switch {
+				case len(well) > 0:
+					c.direct = min(t.strong, compared)
+					c.last.statement += fmt.Sprintf(", while %s, which also calls it, is well", well[0].workload.ref)
+					c.last.proof = append(c.last.proof, well[0].ready.cite)
+					c.summary = fmt.Sprintf("%s alone is refused by %s: its own configuration is wrong.", client, t.ref)
+				case len(ill) > 0:
+					c.target = q.behind(t.svc)
+					c.detail = ""
+					c.last.subject = c.target
+					c.last.statement = fmt.Sprintf("it answers and refuses all of its clients, among them %s", ill[0].workload.ref)
+					c.last.proof = append(c.last.proof, ill[0].ready.cite)
+					c.summary = fmt.Sprintf("%s refuses all of its clients.", c.target)
+				}
+				if src := q.credentials(s); src != nil {
+					c.factors = append(c.factors, fmt.Sprintf("The client takes its environment from %s.", src.ref(s.object)))
+				}
+				out = append(out, answer{via: t.links(s), cause: c})
+			}
+			return out
+		},
+	}
+}
+
+// others returns the other callers of a Service: those that are well, and those that are not.
+func (q *inquiry) others(svc *Object, client incident.Ref) (well, ill []caller) {
+	for _, c := range q.callersOf(svc) {
+		switch {
+		case c.workload.ref.Same(client):
+		case c.well:
+			well = append(well, c)
+		default:
+			ill = append(ill, c)
+		}
+	}
+	return well, ill
+}
+
+// credentials returns the first Secret that the container takes variables from.
+func (q *inquiry) credentials(s symptom) *reference {
+	for _, r := range podReferences(s.object.At("spec")) {
+		if r.kind == "Secret" && r.container == s.container.name {
+			return &r
+		}
+	}
+	return nil
+}
+
+// ConnectionsExhausted ends at a dependency that answers and has no connection left: it stays ready while its
+// clients die.
+func (catalogue) ConnectionsExhausted() rule {
+	return rule{
+		explains: []symptomKind{containerDying, containerNotReady},
+		why: func(q *inquiry, s symptom) []answer {
+			var out []answer
+			for _, t := range q.ties(s) {
+				if t.said == nil || t.said.kind != exhausted || t.svc == nil || len(q.serviceSymptoms(t.svc)) > 0 {
+					continue
+				}
+				target := q.behind(t.svc)
+				c := &cause{
+					class: ClassConnectionsExhausted, target: target, direct: min(t.strong, compared), timing: timingUnrelated,
+					signals: []string{"CrashLoopBackOff", "ConnectionsExhausted"}, depends: []string{"Log"},
+					params:  map[string]string{"SERVICE_NAME": t.ref.Name},
+					last:    link{target, "it answers and has no connection left for its clients", []cite{t.said.cite, at(t.place)}},
+					summary: fmt.Sprintf("%s has no connection left for its clients, %s among them.", target, q.owner(s.object)),
+				}
+				if _, ill := q.others(t.svc, q.owner(s.object)); len(ill) > 0 {
+					c.last.statement += fmt.Sprintf("; %s fails with it", ill[0].workload.ref)
+					c.last.proof = append(c.last.proof, ill[0].ready.cite)
+				}
+				for _, o := range q.callersOf(t.svc) {
+					if n, _ := o.workload.At("spec", "replicas").Int(); n > 0 {
+						c.factors = append(c.factors, fmt.Sprintf("%s calls it with %s.", o.workload.ref, count(n, "Pod")))
+					}
+				}
+				out = append(out, answer{via: t.links(s), cause: c})
+			}
+			return out
+		},
+	}
+}

@@ -1,0 +1,63 @@
+package diagnose
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// RolloutStrategy ends at a Deployment whose strategy lets a rollout take all its Pods away at once, when the new Pods are
+// merely not there yet. What is wrong with the new Pods, when something is, comes first.
+func (catalogue) RolloutStrategy() rule {
+	return rule{
+		explains: []symptomKind{workloadShort},
+		why: func(q *inquiry, s symptom) []answer {
+			w := s.object
+			want, have, known := wantedPods(w)
+			most := w.At("spec", "strategy", "rollingUpdate", "maxUnavailable")
+			if w.ref.Kind != "Deployment" || !known || have.number > 0 || want.number < 2 || unavailable(most, want.number) < want.number {
+				return nil
+			}
+			revisions := q.revisions(w)
+			if len(revisions) < 2 || !q.takesOver(revisions) {
+				return nil
+			}
+			for _, p := range q.snap.podsOf(w.ref) {
+				for _, other := range q.podSymptoms(p) {
+					if other.kind != containerNotReady {
+						return nil
+					}
+				}
+			}
+			replaced := revisions[1].object.At("spec", "replicas")
+			c := &cause{
+				class: ClassRolloutStrategy, target: w.ref, direct: compared, timing: timingUnrelated,
+				signals: []string{"RolloutStrategy", "ReplicasUnavailable"}, params: map[string]string{"REVISION": strconv.FormatInt(revisions[0].number, 10), "PREVIOUS_REVISION": strconv.FormatInt(revisions[1].number, 10)},
+				last: link{
+					w.ref, fmt.Sprintf("its strategy lets %s of %s be unavailable, so that the rollout of revision %d removed all Pods before a new one was ready", most.Text(), count(want.number, "Pod"), revisions[0].number),
+					[]cite{at(most), want.cite, at(replaced)},
+				},
+			}
+			c.summary = fmt.Sprintf("%s serves nothing during its rollout: %s.", w.ref, c.last.statement)
+			return []answer{{cause: c}}
+		},
+	}
+}
+
+// takesOver reports whether the newest revision's Pods have replaced those of the one before.
+func (q *inquiry) takesOver(revisions []revision) bool {
+	n, known := revisions[1].object.At("spec", "replicas").Int()
+	return known && n == 0 && q.now.Sub(revisions[0].object.Created()) < 3*shortly
+}
+
+// unavailable reads a number or percentage of the Pods.
+func unavailable(v Value, of int64) int64 {
+	if n, ok := v.Int(); ok {
+		return n
+	}
+	n, err := strconv.ParseInt(strings.TrimSuffix(v.Str(), "%"), 10, 64)
+	if err != nil || n < 0 || n > 1000 {
+		return 0
+	}
+	return n * of / 100
+}
