@@ -126,6 +126,8 @@ type cause struct {
 	// they were missing.
 	depends []string
 	tier    tier
+	// elsewhere says that the chain itself ties the target to the subject: no ownership or reference does.
+	elsewhere bool
 }
 
 // answer is one reply to "why?": a cause, or another symptom that stands behind the one asked
@@ -208,6 +210,7 @@ type inquiry struct {
 	checks   []Check
 	visiting map[symptomKey]bool
 	requests map[string]map[string]int64 // per node: sums of its Pods' requests
+	placed   map[*Object]placement       // per Pod, once it was judged
 
 	serviceIndex *serviceIndex // made when first asked for
 	callers      map[objectKey][]caller

@@ -34,11 +34,39 @@ func (catalogue) PodClaims() rule {
 				if pvc == nil {
 					continue
 				}
-				if q.bindsLate(pvc) && q.lastEvent(pvc, "ProvisioningFailed") == nil && !pvc.At("metadata", "annotations", "volume.kubernetes.io/selected-node").Exists() {
+				if q.waitsForPod(pvc) && q.staticMismatch(pvc) == nil {
 					continue
 				}
 				for _, next := range q.claimSymptoms(pvc) {
 					out = append(out, answer{via: []link{{s.subject, r.use(), []cite{at(r.name)}}}, next: &next})
+				}
+			}
+			return out
+		},
+	}
+}
+
+// waitsForPod reports whether a claim will be bound only once a node was chosen for its Pod.
+func (q *inquiry) waitsForPod(pvc *Object) bool {
+	return q.bindsLate(pvc) && q.lastEvent(pvc, "ProvisioningFailed") == nil && !pvc.At("metadata", "annotations", "volume.kubernetes.io/selected-node").Exists()
+}
+
+// ClaimWaitsForPod leads from a claim that binds late to the Pod that it waits for.
+func (catalogue) ClaimWaitsForPod() rule {
+	return rule{
+		explains: []symptomKind{claimUnbound},
+		why: func(q *inquiry, s symptom) []answer {
+			class := q.classOf(s.object)
+			if class == nil || !q.waitsForPod(s.object) || q.staticMismatch(s.object) != nil {
+				return nil
+			}
+			var out []answer
+			mode := []link{{s.subject, "the claim is bound when a node has been chosen for its Pod", []cite{at(class.At("volumeBindingMode"))}}}
+			for _, pod := range q.snap.UsersOf(s.subject) {
+				for _, next := range q.podSymptoms(pod) {
+					if next.kind == podUnscheduled {
+						out = append(out, answer{via: mode, next: &next})
+					}
 				}
 			}
 			return out
@@ -53,7 +81,7 @@ func (catalogue) StorageClassMissing() rule {
 		explains: []symptomKind{claimUnbound},
 		why: func(q *inquiry, s symptom) []answer {
 			name := s.object.At("spec", "storageClassName")
-			if name.Str() == "" || q.volumesOf(name.Str()) > 0 {
+			if name.Str() == "" || q.volumesOf(name.Str()) > 0 || q.staticMismatch(s.object) != nil {
 				return nil
 			}
 			ref := incident.Ref{APIVersion: "storage.k8s.io/v1", Kind: "StorageClass", Name: name.Str()}
@@ -93,7 +121,7 @@ func (catalogue) StorageClassNoDefault() rule {
 		explains: []symptomKind{claimUnbound},
 		why: func(q *inquiry, s symptom) []answer {
 			name := s.object.At("spec", "storageClassName")
-			if name.Exists() || !q.snap.Listed("StorageClass", "") || q.defaultClass() != nil || q.volumesOf("") > 0 {
+			if name.Exists() || !q.snap.Listed("StorageClass", "") || q.defaultClass() != nil || q.volumesOf("") > 0 || q.staticMismatch(s.object) != nil {
 				return nil
 			}
 			ev := q.lastEvent(s.object, "FailedBinding")
@@ -125,11 +153,11 @@ func (catalogue) Provisioning() rule {
 		explains: []symptomKind{claimUnbound},
 		why: func(q *inquiry, s symptom) []answer {
 			class := q.classOf(s.object)
-			if class == nil {
+			if class == nil || q.staticMismatch(s.object) != nil || len(unsupportedMode(q, s)) > 0 {
 				return nil
 			}
 			failed, waits := q.lastEvent(s.object, "ProvisioningFailed"), q.lastEvent(s.object, "ExternalProvisioning")
-			if failed == nil && waits == nil && s.reason != "Pending" {
+			if failed == nil && waits == nil && (s.reason != "Pending" || q.waitsForPod(s.object) && class.At("provisioner").Str() != noProvisioner) {
 				return nil
 			}
 			provisioner := class.At("provisioner")
@@ -143,7 +171,7 @@ func (catalogue) Provisioning() rule {
 				c.direct = reported
 				c.last.statement += ": " + quote(eventText(failed).Str())
 				c.last.proof = append(c.last.proof, event(failed))
-			case provisioner.Str() == "kubernetes.io/no-provisioner":
+			case provisioner.Str() == noProvisioner:
 				c.direct = compared
 				c.last.statement = "the class has no provisioner, and no volume of it is free"
 				c.summary = fmt.Sprintf("%s needs a volume of StorageClass %q, which has no provisioner, and none is free.", s.subject, class.ref.Name)

@@ -9,6 +9,7 @@ func (c catalogue) all() map[string]rule {
 		"BadRollout":            c.BadRollout(),
 		"CPUThrottled":          c.CPUThrottled(),
 		"ClaimMissing":          c.ClaimMissing(),
+		"ClaimWaitsForPod":      c.ClaimWaitsForPod(),
 		"ConfigInvalid":         c.ConfigInvalid(),
 		"ConfigMapKeyMissing":   c.ConfigMapKeyMissing(),
 		"ConfigMapMissing":      c.ConfigMapMissing(),
@@ -59,6 +60,7 @@ func (c catalogue) all() map[string]rule {
 		"StrandedPod":           c.StrandedPod(),
 		"UnreadyNodes":          c.UnreadyNodes(),
 		"UntoleratedTaint":      c.UntoleratedTaint(),
+		"VolumeMismatch":        c.VolumeMismatch(),
 		"WorkloadPods":          c.WorkloadPods(),
 	}
 }

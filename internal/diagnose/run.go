@@ -51,7 +51,7 @@ func (w *writer) write(roots []root, ranked []explanation, own []*Object) Result
 		r.Cause = &c
 		r.Confidence = c.Confidence
 		r.Summary = c.Summary
-		r.TargetInOwnerChain = TargetInOwnerChain(q.snap, r.Subject, c.Target) || q.ownedBy(c.Target) || primary.distant
+		r.TargetInOwnerChain = TargetInOwnerChain(q.snap, r.Subject, c.Target) || q.ownedBy(c.Target) || primary.distant || primary.cause.elsewhere
 		ranked = ranked[1:]
 	case len(open) > 0 || q.blind(own):
 		r.Verdict = VerdictUndecidable

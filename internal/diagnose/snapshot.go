@@ -120,7 +120,9 @@ var builtinGroups = map[string]string{
 	"Job": "batch", "CronJob": "batch",
 	"HorizontalPodAutoscaler": "autoscaling", "PodDisruptionBudget": "policy",
 	"EndpointSlice": "discovery.k8s.io", "Ingress": "networking.k8s.io", "NetworkPolicy": "networking.k8s.io",
-	"StorageClass": "storage.k8s.io", "Lease": "coordination.k8s.io", "PriorityClass": "scheduling.k8s.io",
+	"StorageClass": "storage.k8s.io", "VolumeAttachment": "storage.k8s.io", "Lease": "coordination.k8s.io", "PriorityClass": "scheduling.k8s.io",
+	"ValidatingWebhookConfiguration": "admissionregistration.k8s.io", "MutatingWebhookConfiguration": "admissionregistration.k8s.io",
+	"ValidatingAdmissionPolicy": "admissionregistration.k8s.io",
 }
 
 // NewSnapshot orders and indexes the contents. The order in which they were collected does not
