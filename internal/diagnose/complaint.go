@@ -58,7 +58,7 @@ func (q *inquiry) tail(s symptom) []spoken {
 		return nil
 	}
 	order := []bool{true, false}
-	if s.kind == containerNotReady {
+	if s.kind == containerNotReady || s.kind == callFails {
 		order = []bool{false, true}
 	}
 	for _, previous := range order {
@@ -152,5 +152,5 @@ func soleService(all []dependency) bool {
 			return false
 		}
 	}
-	return true
+	return len(all) > 0
 }

@@ -16,6 +16,9 @@ type dependency struct {
 	env   string // the variable that names it; "" when it is a command, an argument or a file
 	ref   incident.Ref
 	svc   *Object // nil when it does not exist or was not read
+	// loose says that a variable's value is a word which can be the name of a Service, and none has it here: it is
+	// a dependency only if the container says that it cannot resolve that name.
+	loose bool
 }
 
 // use says for people how a container names a dependency.
@@ -196,7 +199,11 @@ func (q *inquiry) resolveDependency(d *dependency, ns string) bool {
 	}
 	d.ref = incident.Ref{APIVersion: "v1", Kind: "Service", Namespace: ns, Name: name}
 	d.svc = q.snap.Object(d.ref)
-	return d.svc != nil || inCluster || d.sure
+	if d.svc == nil && !inCluster && !d.sure {
+		d.loose = true
+		return d.env != "" && d.place.Str() == d.host
+	}
+	return true
 }
 
 // serviceIndex finds Services over all namespaces that were read.
@@ -250,14 +257,17 @@ func (q *inquiry) ties(s symptom) []tie {
 	if s.container == nil || s.container.lastRun().reason == "OOMKilled" && s.kind == containerDying {
 		return nil
 	}
-	all := q.dependencies(s.object, s.container.spec)
-	if len(all) == 0 {
-		return nil
-	}
+	all := slices.DeleteFunc(q.dependencies(s.object, s.container.spec), func(d dependency) bool { return d.loose })
 	lines := q.tail(s)
 	waits := s.container.init && s.container.running()
 	var out []tie
-	for _, d := range all {
+	for _, d := range q.dependencies(s.object, s.container.spec) {
+		if d.loose {
+			if said := complaintAbout(lines, d, []dependency{d}); said != nil && said.named && said.kind == unresolved {
+				out = append(out, tie{dependency: d, said: said, strong: proven})
+			}
+			continue
+		}
 		t := tie{dependency: d, said: complaintAbout(lines, d, all), strong: inferred}
 		switch {
 		case t.said != nil && t.said.named:

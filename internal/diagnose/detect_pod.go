@@ -58,6 +58,7 @@ func (q *inquiry) podSymptoms(pod *Object) []symptom {
 				out = append(out, s)
 			}
 		case c.running():
+			creating -= len(pod.At("spec", "containers").Items()) // those that wait for an init container are not late
 			out = append(out, q.runningContainer(pod, c)...)
 		}
 	}

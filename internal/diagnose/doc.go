@@ -65,6 +65,25 @@
 //	NodeNotReady                a node does not report, or is not ready
 //	ReplicasUnavailable         a workload has fewer ready Pods than it should
 //	ScaledToZero                a workload is asked to run no Pod
+//	ImageArchMismatch           an image holds no program for its node
+//	InvalidCommand              a container's command cannot be started
+//	EnvMissing                  a variable that the program asks for is not set
+//	EnvWrong                    a variable names what nothing serves, or is set twice
+//	ConfigInvalid               the program refuses the content of a ConfigMap
+//	SecretStale                 a program uses what a Secret or ConfigMap held before it was changed
+//	InitBlocked                 an init container does not end
+//	PortConflict                two programs listen on one port
+//	JobNotCompleted             a Job's Pod does not end
+//	JobFailed                   a Job gave up
+//	CronJobSuspended            a CronJob is told to start nothing
+//	CronJobInvalid              a CronJob can start nothing as it is written
+//	CPUThrottled                a CPU limit slows a container
+//	RolloutStrategy             a rollout takes all Pods away
+//	HelmReleaseFailed           a Helm release failed, or brought a revision that fails
+//	ServiceNotFound             a Service that is called does not exist
+//	DependencyRefuses           a dependency refuses a client
+//	ConnectionsExhausted        a dependency has no connection left
+//	NetworkPolicyDenied         a NetworkPolicy does not let a connection through
 //
 // # Parameters
 //
@@ -79,17 +98,17 @@
 //	CONTAINER              the container (all about one container)
 //	REPLICAS               desired replicas now, decimal [scaled-to-zero: the number to scale to; all with a workload that has replicas]
 //	MEMORY_LIMIT           suggested limit, a quantity in Mi [oom-limit]
-//	CURRENT_MEMORY_LIMIT   limit now, as written [oom-limit]
-//	PREVIOUS_MEMORY_LIMIT  limit in the previous revision, as written [oom-limit, when a rollout lowered it]
+//	CURRENT_MEMORY_LIMIT   limit now, as written [oom-limit, oom-growth]
+//	PREVIOUS_MEMORY_LIMIT  limit in the previous revision, as written [oom-limit, when a rollout lowered it; oom-growth]
 //	REVISION               current revision of the Deployment, decimal [bad-rollout and others after a rollout]
 //	PREVIOUS_REVISION      last good revision, decimal [the same]
 //	IMAGE                  the container's image [image-*, bad-rollout]
 //	PREVIOUS_IMAGE         its image in the last good revision [image-*, bad-rollout, when it differs]
 //	IMAGE_PULL_SECRET      a pull Secret that is named and absent [image-pull-denied]
-//	CONFIG_MAP             ConfigMap that is referenced [configmap-missing, configmap-key-missing]
-//	SECRET_NAME            Secret that is referenced [secret-missing, secret-key-missing]
+//	CONFIG_MAP             ConfigMap that is referenced [configmap-missing, configmap-key-missing, config-invalid; secret-stale, when it is a ConfigMap]
+//	SECRET_NAME            Secret that is referenced [secret-missing, secret-key-missing; secret-stale, when it is a Secret]
 //	KEY                    referenced key that is absent [configmap-key-missing, secret-key-missing]
-//	SUGGESTED_NAME         existing object whose name is nearest to the absent one [configmap-missing, secret-missing, pvc-missing, serviceaccount-missing, storageclass-missing]
+//	SUGGESTED_NAME         existing object whose name is nearest to the absent one [env-missing, configmap-missing, secret-missing, pvc-missing, serviceaccount-missing, storageclass-missing]
 //	SUGGESTED_KEY          existing key nearest to the absent one [configmap-key-missing, secret-key-missing]
 //	NODE_NAME              the node [node-not-ready, node-cordoned; untolerated-taint and node-selector-mismatch: the node that is nearest to fitting]
 //	NODE_SELECTOR          "key=value" that no node satisfies [node-selector-mismatch]
@@ -106,11 +125,17 @@
 //	QUOTA_HARD             its hard value, a quantity [quota-exceeded]
 //	QUOTA_USED             its used value, a quantity [quota-exceeded]
 //	QUOTA_REQUIRED         hard value that would let the refused Pods in, a quantity [quota-exceeded]
-//	SERVICE_NAME           the Service [service-*]
+//	SERVICE_NAME           the Service [service-*, dependency-*, connections-exhausted]
 //	SELECTOR               selector of the Service, "k=v,k=v" in key order [service-selector-mismatch]
 //	SUGGESTED_SELECTOR     selector that matches the workload [service-selector-mismatch]
-//	PORT                   the port that is wrong, number or name [probe-misconfigured, service-port-mismatch]
+//	PORT                   the port that is wrong, number or name [probe-misconfigured, service-port-mismatch, port-conflict; env-wrong, when it is the port]
 //	SUGGESTED_PORT         the container port that is there [probe-misconfigured, service-port-mismatch]
 //	PROBE                  liveness, readiness or startup [probe-*]
 //	SERVICE_ACCOUNT        the ServiceAccount [serviceaccount-missing]
+//	ENV_NAME               the variable [env-missing; env-wrong, when it is a variable]
+//	SUGGESTED_HOST         a Service that exists, as the container's configuration may name it [env-wrong]
+//	CPU_LIMIT              the CPU limit, as written [cpu-throttled]
+//	HELM_RELEASE           the Helm release [helm-failed]
+//	HELM_REVISION          its newest revision, decimal [helm-failed]
+//	NETWORK_POLICY         the NetworkPolicy [network-policy]
 package diagnose

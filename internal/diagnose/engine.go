@@ -24,6 +24,7 @@ const (
 	imageNotPulled    symptomKind = "image not pulled"    // waiting for its image
 	containerDying    symptomKind = "container dying"     // ends again and again, or ended in failure
 	containerNotReady symptomKind = "container not ready" // runs, and is not ready
+	callFails         symptomKind = "call fails"          // runs and is ready, and complains about what it calls
 	serviceEmpty      symptomKind = "Service empty"       // no ready endpoint
 	serviceMisaimed   symptomKind = "Service misaimed"    // has endpoints, on a port that nothing serves
 	serviceAbsent     symptomKind = "Service absent"      // somebody calls it and it does not exist
@@ -50,6 +51,8 @@ type symptom struct {
 	text      Value      // the message of the component that reported it, where there is one
 	since     time.Time  // when it began; zero when that is not recorded
 	affected  int        // Pods that show it; at least 1 for kinds about Pods
+	// soft marks what is no symptom unless something explains it, as a complaint in the log of a Pod that is well.
+	soft bool
 }
 
 type symptomKey struct {
@@ -224,10 +227,13 @@ func newInquiry(snap *Snapshot, inc incident.Incident) *inquiry {
 func (q *inquiry) investigate() (own, related []*Object, roots []root) {
 	own, related = q.locate()
 	roots = q.roots(own, related)
+	kept := roots[:0]
 	for _, r := range roots {
-		q.ask(r.symptom, r.symptom, nil, r.related)
+		if q.ask(r.symptom, r.symptom, nil, r.related) || !r.soft {
+			kept = append(kept, r)
+		}
 	}
-	return own, related, roots
+	return own, related, kept
 }
 
 // note is a Note before its evidence has ids.
@@ -293,7 +299,10 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 		})
 		explained = true
 	}
-	if !explained {
+	switch {
+	case !explained && s.soft:
+		q.setAside("soft/"+s.subject.String(), note{s.subject, s.statement, "nothing that was read shows that it has an effect now", s.proof})
+	case !explained:
 		q.open = append(q.open, s)
 	}
 	return explained

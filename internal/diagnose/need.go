@@ -53,7 +53,7 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		}
 		if s.container != nil && (s.kind == containerDying || s.kind == containerNotReady) {
 			for _, d := range q.dependencies(s.object, s.container.spec) {
-				if d.svc == nil && snap.Knows(d.ref) == Unknown && d.ref.Namespace != s.subject.Namespace && !slices.Contains(n.Namespaces, d.ref.Namespace) {
+				if d.svc == nil && !d.loose && snap.Knows(d.ref) == Unknown && d.ref.Namespace != s.subject.Namespace && !slices.Contains(n.Namespaces, d.ref.Namespace) {
 					n.Namespaces = append(n.Namespaces, d.ref.Namespace)
 				}
 			}

@@ -13,11 +13,14 @@ import (
 // absent leaves its client well, and is never asked about.
 func (catalogue) Dependencies() rule {
 	return rule{
-		explains: []symptomKind{containerDying, containerNotReady},
+		explains: []symptomKind{containerDying, containerNotReady, callFails},
 		why: func(q *inquiry, s symptom) []answer {
 			var out []answer
 			for _, t := range q.ties(s) {
-				if t.said != nil && (t.said.kind == refusesUs || t.said.kind == exhausted) || q.misnamed(s, t) != nil {
+				if s.kind == callFails && (t.said == nil || t.svc == nil && q.behindAbsent(t.ref) == nil) {
+					continue // a client that is well may do without what it names
+				}
+				if t.loose && t.svc == nil && q.misnamed(s, t) == nil && q.snap.Knows(t.ref) != Absent || t.said != nil && (t.said.kind == refusesUs || t.said.kind == exhausted) || q.misnamed(s, t) != nil {
 					continue
 				}
 				settles := t.said != nil && t.said.named && !q.rolloutTouched(s, t)
@@ -117,10 +120,13 @@ func (q *inquiry) servedByOtherIn(ns string, labels map[string]string) bool {
 // DependencyDown ends at a dependency that does not serve when nothing says why.
 func (catalogue) DependencyDown() rule {
 	return rule{
-		explains: []symptomKind{containerDying, containerNotReady},
+		explains: []symptomKind{containerDying, containerNotReady, callFails},
 		why: func(q *inquiry, s symptom) []answer {
 			var out []answer
 			for _, t := range q.ties(s) {
+				if s.kind == callFails && (t.said == nil || t.svc == nil && q.behindAbsent(t.ref) == nil) {
+					continue // a client that is well may do without what it names
+				}
 				if t.svc == nil || t.said != nil && (t.said.kind == refusesUs || t.said.kind == exhausted) {
 					continue
 				}
@@ -130,7 +136,7 @@ func (catalogue) DependencyDown() rule {
 				}
 				target := q.behind(t.svc)
 				out = append(out, answer{via: append(t.links(s), trouble[0].link), cause: &cause{
-					class: ClassDependencyDown, target: target, tier: fallback, direct: min(t.strong, reported), timing: timingUnrelated,
+					class: ClassDependencyDown, target: target, elsewhere: true, tier: fallback, direct: min(t.strong, reported), timing: timingUnrelated,
 					signals: []string{"ServiceNoEndpoints", "CrashLoopBackOff"}, depends: []string{"Log", "Pod"},
 					params:  map[string]string{"SERVICE_NAME": t.ref.Name},
 					last:    link{target, "it does not serve what depends on it", trouble[0].proof},

@@ -47,7 +47,7 @@ func (q *inquiry) misnamed(s symptom, t tie) *misnaming {
 		m.direct = proven
 		m.statement += fmt.Sprintf("; before the last rollout it named %s, which exists", svc.ref)
 		m.proof = append(m.proof, at(before), exists(svc))
-		m.suggest["SUGGESTED_NAME"] = svc.ref.Name
+		m.suggest["SUGGESTED_HOST"] = svc.ref.Name
 		return m
 	}
 	if q.behindAbsent(t.ref) != nil {
@@ -62,7 +62,7 @@ func (q *inquiry) misnamed(s symptom, t tie) *misnaming {
 	if len(elsewhere) > 0 {
 		if len(elsewhere) == 1 {
 			m.direct = proven
-			m.suggest["SUGGESTED_NAME"] = elsewhere[0].ref.Name + "." + elsewhere[0].ref.Namespace
+			m.suggest["SUGGESTED_HOST"] = elsewhere[0].ref.Name + "." + elsewhere[0].ref.Namespace
 		}
 		m.statement += fmt.Sprintf("; one of that name is in namespace %s", elsewhere[0].ref.Namespace)
 		m.proof = append(m.proof, exists(elsewhere[0]))
@@ -77,7 +77,7 @@ func (q *inquiry) misnamed(s symptom, t tie) *misnaming {
 		}
 		m.statement += fmt.Sprintf("; Service %q is there, and its name is near", near)
 		m.proof = append(m.proof, exists(svc))
-		m.suggest["SUGGESTED_NAME"] = near
+		m.suggest["SUGGESTED_HOST"] = near
 		return m
 	}
 	return nil
@@ -107,13 +107,13 @@ func (q *inquiry) formerAddress(s symptom, t tie) (Value, *Object) {
 // does, or that sets a variable twice. What is wrong is the value, not the Service.
 func (catalogue) EnvWrong() rule {
 	return rule{
-		explains: []symptomKind{containerDying, containerNotReady},
+		explains: []symptomKind{containerDying, containerNotReady, callFails},
 		why: func(q *inquiry, s symptom) []answer {
 			var out []answer
 			target := q.owner(s.object)
 			for _, t := range q.ties(s) {
 				m := q.misnamed(s, t)
-				if m == nil {
+				if m == nil || s.kind == callFails && t.said == nil {
 					continue
 				}
 				c := envCause(s, m)
@@ -134,7 +134,7 @@ func (catalogue) EnvWrong() rule {
 				}
 				out = append(out, answer{via: t.links(s), cause: c})
 			}
-			if len(out) > 0 {
+			if len(out) > 0 || s.kind == callFails {
 				return out
 			}
 			if c := q.duplicateCause(s); c != nil {
@@ -190,7 +190,8 @@ func (q *inquiry) duplicateCause(s symptom) *cause {
 		}
 		value := last.At("value").Str()
 		n := slices.IndexFunc(lines, func(l spoken) bool {
-			return hasWord(l.text, name) || len(value) > 3 && strings.Contains(l.text, value)
+			return hasWord(l.text, name) || len(value) > 3 && strings.Contains(l.text, value) ||
+				slices.ContainsFunc(addressesIn(value), func(a address) bool { return a.sure && hasWord(l.text, a.host) })
 		})
 		if n < 0 {
 			continue

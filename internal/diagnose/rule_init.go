@@ -1,6 +1,9 @@
 package diagnose
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // InitBlocked ends at an init container that has been running for long: it waits for something that nothing read from
 // the cluster names, else that would be the cause.
@@ -10,6 +13,9 @@ func (catalogue) InitBlocked() rule {
 		why: func(q *inquiry, s symptom) []answer {
 			if s.reason != "Init" {
 				return nil
+			}
+			if slices.ContainsFunc(q.ties(s), func(t tie) bool { return t.svc != nil && len(q.troubleOf(t.dependency)) > 0 }) {
+				return nil // it waits for that
 			}
 			target := q.owner(s.object)
 			started := s.container.status.At("state", "running", "startedAt")

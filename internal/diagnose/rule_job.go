@@ -44,7 +44,7 @@ func (catalogue) JobFailed() rule {
 			limit := s.object.At("spec", "backoffLimit")
 			switch s.reason {
 			case "DeadlineExceeded":
-				c.tier = specific
+				c.tier, c.direct, c.depends = specific, proven, nil
 				limit = s.object.At("spec", "activeDeadlineSeconds")
 				c.last.statement = fmt.Sprintf("the Job was stopped at its deadline of %s seconds", limit.Text())
 			case "BackoffLimitExceeded":
@@ -58,8 +58,9 @@ func (catalogue) JobFailed() rule {
 			if m := failed.At("message"); m.Str() != "" {
 				c.last.proof = append(c.last.proof, at(m))
 			}
-			pods := q.snap.podsOf(s.subject)
-			c.wanted = []wanted{{"the Pods of " + s.subject.String() + " and their logs: none is left", len(pods) > 0}}
+			if c.tier == fallback {
+				c.wanted = []wanted{{"the Pods of " + s.subject.String() + " and their logs: none is left", len(q.snap.podsOf(s.subject)) > 0}}
+			}
 			c.summary = fmt.Sprintf("%s has failed: %s.", s.subject, c.last.statement)
 			return []answer{{cause: c}}
 		},

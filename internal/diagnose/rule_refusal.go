@@ -31,7 +31,7 @@ func (q *inquiry) callersOf(svc *Object) []caller {
 			seen := map[objectKey]bool{}
 			for _, c := range pods[0].At("spec", "containers").Items() {
 				for _, d := range q.dependencies(pods[0], c) {
-					if k := keyOf(d.ref); !seen[k] {
+					if k := keyOf(d.ref); !seen[k] && !d.loose {
 						seen[k] = true
 						q.callers[k] = append(q.callers[k], caller{w, d.place, have, known && want.number > 0 && have.number >= want.number})
 					}
@@ -69,7 +69,7 @@ func (catalogue) DependencyRefuses() rule {
 					c.last.proof = append(c.last.proof, well[0].ready.cite)
 					c.summary = fmt.Sprintf("%s alone is refused by %s: its own configuration is wrong.", client, t.ref)
 				case len(ill) > 0:
-					c.target = q.behind(t.svc)
+					c.target, c.elsewhere = q.behind(t.svc), true
 					c.detail = ""
 					c.last.subject = c.target
 					c.last.statement = fmt.Sprintf("it answers and refuses all of its clients, among them %s", ill[0].workload.ref)
@@ -123,7 +123,7 @@ func (catalogue) ConnectionsExhausted() rule {
 				}
 				target := q.behind(t.svc)
 				c := &cause{
-					class: ClassConnectionsExhausted, target: target, direct: min(t.strong, compared), timing: timingUnrelated,
+					class: ClassConnectionsExhausted, target: target, elsewhere: true, direct: min(t.strong, compared), timing: timingUnrelated,
 					signals: []string{"CrashLoopBackOff", "ConnectionsExhausted"}, depends: []string{"Log"},
 					params:  map[string]string{"SERVICE_NAME": t.ref.Name},
 					last:    link{target, "it answers and has no connection left for its clients", []cite{t.said.cite, at(t.place)}},
