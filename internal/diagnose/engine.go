@@ -300,6 +300,7 @@ func (q *inquiry) ask(root, s symptom, chain []link, related bool) (explained bo
 		explained = true
 	}
 	switch {
+	case !explained && s.reason == silent:
 	case !explained && s.soft:
 		q.setAside("soft/"+s.subject.String(), note{s.subject, s.statement, "nothing that was read shows that it has an effect now", s.proof})
 	case !explained:

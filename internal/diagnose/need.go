@@ -20,6 +20,9 @@ type Need struct {
 	NoEvents []incident.Ref
 }
 
+// maxCallLogs bounds the logs of Pods that are well and may say what they cannot reach.
+const maxCallLogs = 16
+
 // LogNeed names one container's log.
 type LogNeed struct {
 	Pod       incident.Ref
@@ -47,18 +50,22 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 				n.addLog(s, true)
 			}
 			n.addLog(s, false)
+		case callFails:
+			if len(n.Logs) < maxCallLogs {
+				n.addLog(s, false)
+			}
 		}
 		if s.object == nil {
 			continue
 		}
-		if s.container != nil && (s.kind == containerDying || s.kind == containerNotReady) {
+		if s.container != nil && (s.kind == containerDying || s.kind == containerNotReady || s.kind == callFails) {
 			for _, d := range q.dependencies(s.object, s.container.spec) {
 				if d.svc == nil && !d.loose && snap.Knows(d.ref) == Unknown && d.ref.Namespace != s.subject.Namespace && !slices.Contains(n.Namespaces, d.ref.Namespace) {
 					n.Namespaces = append(n.Namespaces, d.ref.Namespace)
 				}
 			}
 		}
-		if s.object.ref.Kind == "Pod" {
+		if s.object.ref.Kind == "Pod" && (!s.soft || len(n.ConfigMaps) < maxCallLogs) {
 			for _, r := range podReferences(s.object.At("spec")) {
 				if ref := r.ref(s.object); r.kind == "ConfigMap" && snap.Knows(ref) == Present && !slices.Contains(n.ConfigMaps, ref) {
 					n.ConfigMaps = append(n.ConfigMaps, ref)
@@ -69,7 +76,7 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 			n.NoEvents = append(n.NoEvents, s.object.ref)
 		}
 	}
-	if len(q.asked) == 0 {
+	if !slices.ContainsFunc(q.asked, func(s symptom) bool { return !s.soft }) {
 		for _, o := range own {
 			if (workloadKinds[o.ref.Kind] || o.ref.Kind == "Pod") && len(n.Logs) < 8 {
 				n.Logs = append(n.Logs, q.staleLogs(o)...)

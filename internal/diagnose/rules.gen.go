@@ -29,6 +29,7 @@ func (c catalogue) all() map[string]rule {
 		"InsufficientResources": c.InsufficientResources(),
 		"InvalidCommand":        c.InvalidCommand(),
 		"JobFailed":             c.JobFailed(),
+		"NetworkPolicy":         c.NetworkPolicy(),
 		"NodeCordoned":          c.NodeCordoned(),
 		"NodeNotReady":          c.NodeNotReady(),
 		"NodeSelectorMismatch":  c.NodeSelectorMismatch(),

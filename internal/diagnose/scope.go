@@ -225,6 +225,9 @@ func (q *inquiry) roots(own, related []*Object) []root {
 			}
 		}
 	}
+	if len(out) == 0 {
+		add(q.callSymptoms(own, related), false)
+	}
 	for _, o := range related {
 		add(slices.DeleteFunc(q.symptomsOf(o), q.mereHint), true)
 	}

@@ -52,6 +52,7 @@ func (q *inquiry) survey(own, related []*Object, roots []root) {
 		check("images, configuration and volumes of the Pods are there", podsKnown, "", imageNotPulled, containerConfig, podNotStarting)
 		check("containers keep running", podsKnown, "", containerDying, podFailed)
 		check("containers are ready", podsKnown, "", containerNotReady)
+		check("what the containers say that they call can be reached", podsKnown, "", callFails)
 		nodes := map[string]bool{}
 		known := true
 		for _, p := range pods {

@@ -200,6 +200,8 @@ var kinds = []string{
 	"v1/Pod", "v1/Service", "v1/PersistentVolumeClaim", "v1/ResourceQuota", "v1/LimitRange", "v1/ServiceAccount", "v1/ConfigMap", "v1/Secret", "v1/Event", "v1/Node",
 	"v1/PersistentVolume", "v1/Namespace", "apps/v1/Deployment", "apps/v1/ReplicaSet", "apps/v1/StatefulSet", "apps/v1/DaemonSet", "apps/v1/ControllerRevision", "batch/v1/Job",
 	"batch/v1/CronJob", "discovery.k8s.io/v1/EndpointSlice", "autoscaling/v2/HorizontalPodAutoscaler", "storage.k8s.io/v1/StorageClass", "coordination.k8s.io/v1/Lease",
+	"networking.k8s.io/v1/NetworkPolicy", "networking.k8s.io/v1/Ingress", "networking.k8s.io/v1/IngressClass",
+	"rbac.authorization.k8s.io/v1/Role", "rbac.authorization.k8s.io/v1/RoleBinding", "rbac.authorization.k8s.io/v1/ClusterRole", "rbac.authorization.k8s.io/v1/ClusterRoleBinding",
 	"policy/v1/PodDisruptionBudget", "scheduling.k8s.io/v1/PriorityClass", "storage.k8s.io/v1/VolumeAttachment",
 	"admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration", "admissionregistration.k8s.io/v1/MutatingWebhookConfiguration",
 }
