@@ -279,12 +279,21 @@ func (q *inquiry) unscheduledPod(pod *Object) []symptom {
 		if s.text.Exists() {
 			s.proof = append(s.proof, at(s.text))
 		}
-	} else if ev := q.lastEvent(pod, "FailedScheduling"); ev != nil {
+	}
+	if s.text.Exists() {
+		return q.waitingSince(s)
+	}
+	if ev := q.lastEvent(pod, "FailedScheduling"); ev != nil {
 		s.text = eventText(ev)
 		s.proof = append(s.proof, at(s.text))
 	}
+	return q.waitingSince(s)
+}
+
+// waitingSince dates a Pod without a node by its creation when its condition has no time.
+func (q *inquiry) waitingSince(s symptom) []symptom {
 	if s.since.IsZero() {
-		s.since = pod.Created()
+		s.since = s.object.Created()
 	}
 	return []symptom{s}
 }

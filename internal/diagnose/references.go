@@ -126,7 +126,7 @@ func missingKeys(q *inquiry, s symptom, kind string, build func(r reference, ref
 			message, said = says(messages, "references non-existent", "key: "+key)
 		}
 		o := q.snap.Object(ref)
-		readable := o != nil && !o.Partial()
+		readable := o != nil && o.Covers("/data")
 		lacks := readable && !o.At("data", key).Exists() && !o.At("binaryData", key).Exists()
 		if readable && !lacks || !readable && !said {
 			continue

@@ -226,6 +226,8 @@ func (catalogue) ImagePullDenied() rule {
 				}
 			case p.failure == pullAmbiguous && (p.updated || len(names) == 0):
 				return nil // read as an image that does not exist
+			case len(names) == 0 && !place.Known(): // a description does not print them
+				c.wanted = append(c.wanted, wanted{"the pull Secrets of " + s.subject.String(), false})
 			case len(names) == 0:
 				c.direct = max(c.direct, compared)
 				statement += ": the Pod names no pull Secret"

@@ -1,0 +1,201 @@
+package recorded_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"kubernaut.ai/kubernaut/internal/diagnose"
+	"kubernaut.ai/kubernaut/internal/diagnose/scenario"
+	"kubernaut.ai/kubernaut/internal/incident"
+	"kubernaut.ai/kubernaut/internal/observe/recorded"
+)
+
+func scenarios(t testing.TB) []*scenario.Scenario {
+	t.Helper()
+	all, err := scenario.Load(os.DirFS("../../diagnose"), "testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func readText(t testing.TB, text string) *recorded.Recording {
+	t.Helper()
+	rec, err := recorded.ReadText(strings.NewReader(text), "ticket.txt", recorded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rec
+}
+
+// notInText are scenarios whose evidence kubectl's tables and descriptions do not print.
+var notInText = map[string]string{
+	"node-affinity-mismatch":                 "kubectl describe prints no affinity",
+	"insufficient-resources-standing-cordon": "kubectl describe prints no time of a cordon",
+}
+
+// The same incident gives the same cause whether it is read from objects, from YAML or from what kubectl prints.
+func TestScenariosAsText(t *testing.T) {
+	for _, form := range []string{"yaml", "text"} {
+		t.Run(form, func(t *testing.T) {
+			for _, s := range scenarios(t) {
+				t.Run(s.Name, func(t *testing.T) {
+					snap, err := s.Snapshot(scenario.Variant{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					want := diagnose.Run(snap, s.Input())
+					sections := render(snap, form == "yaml")
+					rec := readText(t, strings.Join(sections, "\n"))
+					got := diagnose.Run(rec.Snapshot, s.Input())
+					if err := diagnose.Verify(rec.Snapshot, got.Evidence); err != nil {
+						t.Errorf("evidence does not verify: %v", err)
+					}
+					if why, known := notInText[s.Name]; known && form == "text" {
+						if sameOutcome(want, got) == "" {
+							t.Errorf("is listed as not decidable from text (%s), and was decided", why)
+						}
+						return
+					}
+					if diff := sameOutcome(want, got); diff != "" {
+						t.Errorf("%s\n%s", diff, got.Summary)
+						if os.Getenv("SHOW") != "" {
+							t.Logf("%s\n%s", strings.Join(sections, "\n"), dump(got))
+						}
+					}
+				})
+			}
+		})
+	}
+}
+
+func sameOutcome(want, got diagnose.Result) string {
+	if want.Verdict != got.Verdict {
+		return fmt.Sprintf("verdict = %s, want %s", got.Verdict, want.Verdict)
+	}
+	if want.Cause != nil && (want.Cause.Class != got.Cause.Class || want.Cause.Target.String() != got.Cause.Target.String()) {
+		return fmt.Sprintf("cause = %s of %s, want %s of %s", got.Cause.Class, got.Cause.Target, want.Cause.Class, want.Cause.Target)
+	}
+	return ""
+}
+
+func dump(v any) string {
+	b, _ := json.MarshalIndent(v, "", " ")
+	return string(b)
+}
+
+// The order of sections and files does not show in the outcome.
+func TestOrderDoesNotShow(t *testing.T) {
+	for i, s := range scenarios(t) {
+		if i%4 != 0 {
+			continue
+		}
+		snap, err := s.Snapshot(scenario.Variant{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sections := render(snap, false)
+		one := dump(diagnose.Run(readText(t, strings.Join(sections, "\n")).Snapshot, s.Input()))
+		rng := rand.New(rand.NewPCG(1, uint64(i)))
+		for range 2 {
+			rng.Shuffle(len(sections), func(i, j int) { sections[i], sections[j] = sections[j], sections[i] })
+			if two := dump(diagnose.Run(readText(t, strings.Join(sections, "\n")).Snapshot, s.Input())); two != one {
+				t.Errorf("%s: the order of sections shows:\n%s\n%s", s.Name, one, two)
+			}
+		}
+		files := fstest.MapFS{}
+		for j, text := range sections {
+			files[fmt.Sprintf("%02d.txt", j)] = &fstest.MapFile{Data: []byte(text)}
+		}
+		rec, err := recorded.ReadDir(files, recorded.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if two := dump(diagnose.Run(rec.Snapshot, s.Input())); two != one {
+			t.Errorf("%s: files give another outcome than one text", s.Name)
+		}
+	}
+}
+
+// Seeded secrets do not survive.
+func TestSecretsAreRedacted(t *testing.T) {
+	text := `$ kubectl describe pod web-1 -n shop
+Name:             web-1
+Namespace:        shop
+Service Account:  default
+Node:             node-a/10.0.0.9
+Status:           Running
+Containers:
+  server:
+    Image:  nginx
+    Environment:
+      DB_PASSWORD:  correct-horse-battery
+
+$ kubectl logs web-1 -c server -n shop
+connecting with password=correct-horse-battery
+$ kubectl get secret db -n shop -o yaml
+apiVersion: v1
+kind: Secret
+metadata: {name: db, namespace: shop}
+data: {password: Y29ycmVjdC1ob3JzZQ==}
+`
+	rec := readText(t, text)
+	all := fmt.Sprint(rec.Snapshot.Contents().Logs)
+	for _, o := range rec.Snapshot.Contents().Objects {
+		all += dump(o.Tree())
+	}
+	for _, secret := range []string{"correct-horse-battery", "Y29ycmVjdC1ob3JzZQ=="} {
+		if strings.Contains(all, secret) {
+			t.Errorf("%q was kept", secret)
+		}
+	}
+	if rec.Snapshot.Contents().Redactions == 0 {
+		t.Error("no redaction is reported")
+	}
+	if _, ok := rec.SourceOf(incident.Ref{Kind: "Pod", Namespace: "shop", Name: "web-1"}, "/status/phase"); !ok {
+		t.Error("a value has no source")
+	}
+}
+
+func FuzzReadText(f *testing.F) {
+	for i, s := range scenarios(f) {
+		if i%10 == 0 {
+			if snap, err := s.Snapshot(scenario.Variant{}); err == nil {
+				f.Add(strings.Join(render(snap, i%20 == 0), "\n"))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		rec := readText(t, text)
+		for _, inc := range []incident.Incident{{Resource: incident.Ref{Kind: "Namespace", Name: "shop"}}, {Resource: incident.Ref{Kind: "Pod", Namespace: "shop", Name: "a"}}} {
+			r := diagnose.Run(rec.Snapshot, inc)
+			if err := diagnose.Verify(rec.Snapshot, r.Evidence); err != nil {
+				t.Errorf("evidence does not verify: %v", err)
+			}
+		}
+	})
+}
+
+func BenchmarkReadText(b *testing.B) {
+	var text strings.Builder
+	all := scenarios(b)
+	for i := 0; text.Len() < 10<<20; i++ {
+		snap, err := all[i%len(all)].Snapshot(scenario.Variant{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, s := range render(snap, false) {
+			text.WriteString(strings.ReplaceAll(s, "shop", fmt.Sprintf("shop%d", i)))
+			text.WriteByte('\n')
+		}
+	}
+	b.SetBytes(int64(text.Len()))
+	for b.Loop() {
+		readText(b, text.String())
+	}
+}
