@@ -98,6 +98,19 @@ func provided(t *testing.T) map[string][]string {
 	return out
 }
 
+// byHand names the classes for which no workflow is the right answer, and why.
+func byHand() map[string]string {
+	return map[string]string{
+		"config-invalid":        "what the content should be is known to people only",
+		"init-blocked":          "nothing says what the init container waits for",
+		"oom-growth":            "a higher limit only puts the kill off; the program is to be mended",
+		"cronjob-invalid":       "when it should run is known to people only",
+		"dependency-refuses":    "credentials are given out by people",
+		"connections-exhausted": "who may hold how many connections is decided by people",
+		"service-missing":       "the ports of a Service that is gone are recorded nowhere",
+	}
+}
+
 func TestEveryClassHasAWorkflow(t *testing.T) {
 	known := classes(t)
 	covered := map[string]bool{}
@@ -113,9 +126,18 @@ func TestEveryClassHasAWorkflow(t *testing.T) {
 			}
 		}
 	}
+	manual := byHand()
 	for _, c := range known {
-		if !covered[c] {
+		switch _, people := manual[c]; {
+		case !covered[c] && !people:
 			t.Errorf("no workflow for class %s", c)
+		case covered[c] && people:
+			t.Errorf("class %s has a workflow and is left to people", c)
+		}
+	}
+	for c := range manual {
+		if !slices.Contains(known, c) {
+			t.Errorf("class %s is left to people, and the engine has none such", c)
 		}
 	}
 }

@@ -33,6 +33,11 @@ func (q *inquiry) parameters(e explanation) map[string]string {
 		set("POD_NAME", pod.ref.Name)
 		workload = q.top(pod)
 	}
+	// What is to be acted on is the target, which need not be the workload that shows the symptom.
+	if w := q.snap.Object(e.cause.target); w != nil && workloadKinds[w.ref.Kind] && q.top(w) != workload {
+		pod, workload = nil, q.top(w)
+		delete(out, "POD_NAME")
+	}
 	set("NAMESPACE", e.cause.target.Namespace)
 	if workload != nil {
 		if out["NAMESPACE"] == "" && e.cause.target.Kind != "Node" {

@@ -43,7 +43,7 @@ func (catalogue) ImageArch() rule {
 			target := q.owner(s.object)
 			c := &cause{
 				class: ClassImageArchMismatch, target: target, detail: s.container.name, direct: reported, timing: timingUnrelated,
-				signals: []string{"CrashLoopBackOff", "ImageArchMismatch"},
+				signals: q.orRollout(s, "CrashLoopBackOff", "ImageArchMismatch"),
 				params:  map[string]string{"CONTAINER": s.container.name, "IMAGE": image.Str()},
 				last:    link{target, fmt.Sprintf("image %s holds no program that the node can execute", image.Str()), []cite{at(image), messages[i]}},
 			}
@@ -119,7 +119,7 @@ func (catalogue) InvalidCommand() rule {
 			}
 			c := &cause{
 				class: ClassInvalidCommand, target: target, detail: s.container.name, direct: reported, timing: timingUnrelated,
-				signals: []string{"CrashLoopBackOff", "InvalidCommand"}, params: map[string]string{"CONTAINER": s.container.name},
+				signals: q.orRollout(s, "CrashLoopBackOff", "InvalidCommand"), params: map[string]string{"CONTAINER": s.container.name},
 				last: link{subject: target, proof: []cite{at(place)}},
 			}
 			c.last.statement = fmt.Sprintf("the command of container %q cannot be started", s.container.name)

@@ -116,7 +116,7 @@ func (catalogue) EnvWrong() rule {
 				if m == nil || s.kind == callFails && t.said == nil {
 					continue
 				}
-				c := envCause(s, m)
+				c := q.envCause(s, m)
 				c.target, c.detail = target, s.container.name+"/"+t.env+"/"+t.ref.Name
 				c.direct = min(c.direct, t.strong)
 				if t.strong < stated {
@@ -145,9 +145,9 @@ func (catalogue) EnvWrong() rule {
 	}
 }
 
-func envCause(s symptom, m *misnaming) *cause {
+func (q *inquiry) envCause(s symptom, m *misnaming) *cause {
 	c := &cause{
-		class: ClassEnvWrong, direct: m.direct, timing: timingUnrelated, signals: []string{"CrashLoopBackOff", "EnvWrong"},
+		class: ClassEnvWrong, direct: m.direct, timing: timingUnrelated, signals: q.orRollout(s, "CrashLoopBackOff", "EnvWrong"),
 		params: map[string]string{"CONTAINER": s.container.name}, last: link{statement: m.statement, proof: m.proof},
 	}
 	for k, v := range m.suggest {
@@ -200,7 +200,7 @@ func (q *inquiry) duplicateCause(s symptom) *cause {
 			statement: fmt.Sprintf("variable %s is set twice, and the later value, which counts, is %s; the program says %s", name, quote(value), quote(lines[n].text)),
 			proof:     []cite{at(e), at(last), lines[n].cite}, direct: compared,
 		}
-		c := envCause(s, m)
+		c := q.envCause(s, m)
 		c.target, c.detail = q.owner(s.object), s.container.name+"/"+name
 		c.params["ENV_NAME"] = name
 		c.last.subject = c.target
@@ -247,7 +247,7 @@ func (q *inquiry) envMissing(s symptom, l spoken, name string, value Value) *cau
 	env := s.container.spec.At("env")
 	c := &cause{
 		class: ClassEnvMissing, target: target, detail: s.container.name + "/" + name, direct: compared, timing: timingUnrelated,
-		signals: []string{"CrashLoopBackOff", "EnvMissing"}, params: map[string]string{"CONTAINER": s.container.name, "ENV_NAME": name},
+		signals: q.orRollout(s, "CrashLoopBackOff", "EnvMissing"), params: map[string]string{"CONTAINER": s.container.name, "ENV_NAME": name},
 		last: link{target, fmt.Sprintf("container %q does not set variable %s, which the program asks for: %s", s.container.name, name, quote(l.text)), []cite{at(env), l.cite}},
 	}
 	if value.Exists() {

@@ -39,7 +39,7 @@ func (catalogue) PortConflict() rule {
 				for _, h := range q.holders(s, p.number) {
 					c := &cause{
 						class: ClassPortConflict, target: target, detail: s.container.name, direct: stated, timing: timingUnrelated,
-						signals: []string{"CrashLoopBackOff", "PortConflict"},
+						signals: q.orRollout(s, "CrashLoopBackOff", "PortConflict"),
 						params:  map[string]string{"CONTAINER": s.container.name, "PORT": strconv.FormatInt(p.number, 10)},
 						last: link{
 							target, fmt.Sprintf("container %q and %s listen on port %d of one network", s.container.name, h.what, p.number),

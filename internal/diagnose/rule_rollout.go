@@ -72,6 +72,15 @@ func rolloutCause(q *inquiry, s symptom, u update, name string) *cause {
 	return c
 }
 
+// orRollout adds to the signals of a cause in a template that the last rollout brought that template, so that going back is
+// looked for as a remedy too.
+func (q *inquiry) orRollout(s symptom, signals ...string) []string {
+	if u, ok := q.lastUpdate(s.object); ok && !q.rolloutSpeaksAgainst(u, s) {
+		signals = append(signals, "BadRollout")
+	}
+	return signals
+}
+
 // rolloutSpeaksAgainst reports whether something seen rules the rollout out: its revision works elsewhere, or the container
 // ran well in it before.
 func (q *inquiry) rolloutSpeaksAgainst(u update, s symptom) bool {
