@@ -53,6 +53,7 @@
 //	SecretNotFound              a Secret that a Pod names does not exist
 //	SecretKeyNotFound           a key that a Pod names is not in its Secret
 //	FailedScheduling            no node takes a Pod
+//	FailedAttachVolume          a volume cannot be attached to the Pod's node
 //	FailedCreate                a controller cannot create its Pods
 //	QuotaExceeded               a ResourceQuota refuses a Pod
 //	ServiceAccountNotFound      a ServiceAccount that a workload names does not exist
@@ -110,7 +111,7 @@
 //	KEY                    referenced key that is absent [configmap-key-missing, secret-key-missing]
 //	SUGGESTED_NAME         existing object whose name is nearest to the absent one [env-missing, configmap-missing, secret-missing, pvc-missing, serviceaccount-missing, storageclass-missing]
 //	SUGGESTED_KEY          existing key nearest to the absent one [configmap-key-missing, secret-key-missing]
-//	NODE_NAME              the node [node-not-ready, node-cordoned; untolerated-taint and node-selector-mismatch: the node that is nearest to fitting]
+//	NODE_NAME              the node [node-not-ready, node-cordoned, node-pressure; volume-node-affinity, volume-multi-attach, host-port-conflict: a node that shows it; untolerated-taint and node-selector-mismatch: the node that is nearest to fitting]
 //	NODE_SELECTOR          "key=value" that no node satisfies [node-selector-mismatch]
 //	TAINT                  "key=value:Effect" that is not tolerated [untolerated-taint]
 //	RESOURCE               cpu, memory, … of which there is too little [insufficient-resources]
@@ -119,7 +120,9 @@
 //	NODE_SIZE              what the largest eligible node has in all, a quantity [insufficient-resources, when that is enough for the Pod]
 //	PVC_NAME               the claim [pvc-*, pv-mismatch, volume-*, storageclass-*]
 //	STORAGE_CLASS          StorageClass that the claim names [storageclass-missing, pvc-provisioning]
-//	PV_NAME                the PersistentVolume that comes nearest to the claim [pv-mismatch, when there is one]
+//	PV_NAME                the PersistentVolume that comes nearest to the claim, or is bound to it [pv-mismatch, volume-node-affinity, volume-multi-attach, when there is one]
+//	TOPOLOGY_KEY           node label by which Pods are kept apart or spread [anti-affinity-deadlock]
+//	DOMAINS                how many values it has, decimal: the most Pods that find a place [anti-affinity-deadlock, when more are wanted]
 //	QUOTA_NAME             the ResourceQuota [quota-*]
 //	QUOTA_RESOURCE         resource name as in the quota, for example requests.cpu [quota-exceeded]
 //	QUOTA_HARD             its hard value, a quantity [quota-exceeded]

@@ -214,6 +214,7 @@ type inquiry struct {
 	visiting map[symptomKey]bool
 	requests map[string]map[string]int64 // per node: sums of its Pods' requests
 	placed   map[*Object]placement       // per Pod, once it was judged
+	repel    []*Object                   // Pods with a required anti-affinity, made when first asked for
 
 	serviceIndex *serviceIndex // made when first asked for
 	callers      map[objectKey][]caller

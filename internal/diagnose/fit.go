@@ -97,19 +97,24 @@ type fit struct {
 	cordoned bool
 	unready  bool
 	taints   []Value // not tolerated
+	pressure []Value // the same, of those that mirror a pressure that the node reports
 	short    []shortage
+	pin      *pinned // a claim whose volumes cannot be used there
+	port     *taken  // judged for nodes only that would fit otherwise
+	apart    *apart  // the same
 }
 
 func (f fit) selected() bool { return len(f.failing) == 0 }
 
 // open reports whether the node takes Pods of this one's kind at all.
-func (f fit) open() bool { return f.selected() && !f.cordoned && !f.unready && len(f.taints) == 0 }
+func (f fit) open() bool { return f.selected() && !f.cordoned && !f.unready && len(f.taints)+len(f.pressure) == 0 }
 
 // fits judges every node for a Pod.
 func (q *inquiry) fits(pod *Object) []fit {
 	spec := pod.At("spec")
 	terms, requests := nodeTerms(spec), requestsOf(spec, "requests")
 	requests["pods"] = 1000
+	pins := q.pinsOf(pod)
 	var out []fit
 	for _, node := range q.snap.Kind("Node", "") {
 		if node.partial || !node.Covers("/metadata/labels") || !node.Covers("/spec/taints") {
@@ -133,7 +138,14 @@ func (q *inquiry) fits(pod *Object) []fit {
 			}
 		}
 		_, f.unready = q.nodeSymptom(node)
-		f.taints = untolerated(node, spec)
+		for _, t := range untolerated(node, spec) {
+			if isPressure(t) {
+				f.pressure = append(f.pressure, t)
+			} else {
+				f.taints = append(f.taints, t)
+			}
+		}
+		f.pin = offNode(pins, node)
 		f.short = q.shortages(node, requests)
 		out = append(out, f)
 	}
@@ -154,6 +166,15 @@ func untolerated(node *Object, spec Value) []Value {
 		}
 	}
 	return out
+}
+
+// isPressure reports whether a taint mirrors a condition of the node.
+func isPressure(taint Value) bool {
+	switch taint.At("key").Str() {
+	case "node.kubernetes.io/disk-pressure", "node.kubernetes.io/memory-pressure", "node.kubernetes.io/pid-pressure", "node.kubernetes.io/network-unavailable":
+		return true
+	}
+	return false
 }
 
 func tolerates(tol, taint Value) bool {

@@ -15,6 +15,10 @@ const (
 	obstacleCordon    obstacle = "cordon"
 	obstacleUnready   obstacle = "unready"
 	obstacleResources obstacle = "resources"
+	obstaclePressure  obstacle = "pressure"
+	obstacleVolume    obstacle = "volume"
+	obstaclePort      obstacle = "host port"
+	obstacleApart     obstacle = "other Pods"
 )
 
 // placement is the judgement of all nodes for one Pod.
@@ -26,29 +30,61 @@ type placement struct {
 }
 
 // placementOf finds what keeps a Pod from being scheduled, in the order in which its author narrowed
-// the nodes down: first those that its selector and affinity mean; of these the ones that take such
-// Pods; of these the ones with room. What keeps away a node that the Pod never meant is no cause.
+// the nodes down: first those that its selector and affinity mean; of these the ones where its volumes can be used; of
+// these the ones that take such Pods; of these the ones with room; of these the ones that other Pods leave to it. What
+// keeps away a node that the Pod never meant is no cause.
 func (q *inquiry) placementOf(s symptom) placement {
-	p := placement{nodes: q.fits(s.object), because: map[obstacle][]fit{}}
-	var meant, open []fit
-	for _, f := range p.nodes {
-		if f.selected() {
-			meant = append(meant, f)
-		}
-	}
-	if len(meant) == 0 {
-		if len(p.nodes) > 0 {
-			p.because[obstacleSelector] = p.nodes
-		}
+	if p, ok := q.placed[s.object]; ok {
 		return p
 	}
+	p := q.place(s)
+	if q.placed == nil {
+		q.placed = map[*Object]placement{}
+	}
+	q.placed[s.object] = p
+	return p
+}
+
+func (q *inquiry) place(s symptom) placement {
+	p := placement{nodes: q.fits(s.object), because: map[obstacle][]fit{}}
+	var meant, reached, beyond []fit
+	for _, f := range p.nodes {
+		switch {
+		case !f.selected():
+			continue
+		case f.pin == nil:
+			reached = append(reached, f)
+		default:
+			beyond = append(beyond, f)
+		}
+		meant = append(meant, f)
+	}
+	switch {
+	case len(meant) == 0 && len(p.nodes) > 0:
+		p.because[obstacleSelector] = p.nodes
+	case len(reached) == 0 && len(meant) > 0:
+		p.because[obstacleVolume] = meant
+	case len(meant) > 0:
+		q.narrow(s, p, reached)
+		beyond = slices.DeleteFunc(beyond, func(f fit) bool { return !f.open() || len(f.short) > 0 })
+		if len(p.because[obstacleResources]) > 0 && len(p.because) == 1 && len(beyond) > 0 {
+			delete(p.because, obstacleResources)
+			p.because[obstacleVolume] = beyond
+		}
+	}
+	return p
+}
+
+// narrow judges the nodes that a Pod means and that its volumes reach.
+func (q *inquiry) narrow(s symptom, p placement, meant []fit) {
+	var open, free []fit
 	for _, f := range meant {
 		if f.open() {
 			open = append(open, f)
+			if len(f.short) == 0 {
+				free = append(free, f)
+			}
 		}
-	}
-	if slices.ContainsFunc(open, func(f fit) bool { return len(f.short) == 0 }) {
-		return p // it would fit: something that is not judged here keeps it away
 	}
 	blocked := slices.DeleteFunc(slices.Clone(meant), fit.open)
 	// A control-plane node keeps workloads away on purpose, unless the Pod means no other node.
@@ -56,29 +92,76 @@ func (q *inquiry) placementOf(s symptom) placement {
 		blocked = workers
 	}
 	roomy := slices.DeleteFunc(slices.Clone(blocked), func(f fit) bool { return len(f.short) > 0 })
+	if len(free) > 0 {
+		q.crowded(s, p, meant, free, roomy, len(open) > len(free))
+		return
+	}
 	if len(roomy) > 0 || len(open) > 0 {
 		blocked = roomy
 	}
+	q.closed(s, p, blocked, len(open) > 0)
+	if len(p.because[obstacleCordon])+len(p.because[obstacleUnready])+len(p.because[obstaclePressure]) > 0 {
+		delete(p.because, obstacleTaint)
+		return
+	}
+	if len(open) > 0 {
+		p.because[obstacleResources] = open
+	}
+}
+
+// closed sorts the nodes that take no such Pods by why they do not.
+func (q *inquiry) closed(s symptom, p placement, blocked []fit, others bool) {
 	for _, f := range blocked {
 		switch {
 		case f.unready:
 			p.because[obstacleUnready] = append(p.because[obstacleUnready], f)
 		case f.cordoned && len(f.taints) == 0:
-			if len(open) == 0 || !q.cordonedLongBefore(f, s) {
+			if !others || !q.cordonedLongBefore(f, s) {
 				p.because[obstacleCordon] = append(p.because[obstacleCordon], f)
 			}
-		case len(f.taints) > 0 && len(open) == 0:
+		case len(f.pressure) > 0 && len(f.taints) == 0:
+			p.because[obstaclePressure] = append(p.because[obstaclePressure], f)
+		case len(f.taints) > 0 && !others:
 			p.because[obstacleTaint] = append(p.because[obstacleTaint], f)
 		}
 	}
-	if len(p.because[obstacleCordon])+len(p.because[obstacleUnready]) > 0 {
-		delete(p.because, obstacleTaint)
-		return p
+}
+
+// crowded judges a Pod that some node has room for: its host ports are taken there, or other Pods keep it away. A node
+// that is closed and where that is not so is the better answer, unless more Pods are wanted than can lie apart.
+func (q *inquiry) crowded(s symptom, p placement, meant, free, closed []fit, full bool) {
+	n := q.neighboursOf(s.object, meant)
+	var ports, kept []fit
+	for _, f := range free {
+		if f.port = q.portTaken(s.object, f.node); f.port != nil {
+			ports = append(ports, f)
+		} else if f.apart = n.from(f.node); f.apart != nil {
+			kept = append(kept, f)
+		}
 	}
-	if len(open) > 0 {
-		p.because[obstacleResources] = open
+	if len(ports)+len(kept) < len(free) {
+		return // it would fit: something that is not judged here keeps it away
 	}
-	return p
+	var left []fit
+	for _, f := range closed {
+		if q.portTaken(s.object, f.node) == nil && n.from(f.node) == nil {
+			left = append(left, f)
+		}
+	}
+	replicas := s.replicas(q).number
+	if len(left) > 0 && (len(kept) == 0 || replicas <= int64(domainsOf(p, kept[0].apart.key))) {
+		if q.closed(s, p, left, false); len(p.because) > 0 {
+			return
+		}
+	}
+	switch {
+	case len(kept) > 0 && full && kept[0].apart.kind == "anti-affinity" && replicas <= int64(domainsOf(p, kept[0].apart.key)):
+		p.because[obstacleResources] = slices.DeleteFunc(slices.Clone(meant), func(f fit) bool { return !f.open() || len(f.short) == 0 })
+	case len(kept) > 0:
+		p.because[obstacleApart] = kept
+	default:
+		p.because[obstaclePort] = ports
+	}
 }
 
 // cordonedLongBefore reports whether a node was already cordoned a day before the Pod waited: a
@@ -114,6 +197,26 @@ func schedulerReasons(message string) []string {
 		}
 	}
 	return out
+}
+
+// schedulerSaysOnly reports whether no node could be judged, and the scheduler gives one reason for all of them, those
+// set aside that keep workloads off on purpose.
+func (q *inquiry) schedulerSaysOnly(s symptom, phrase string) bool {
+	reasons := schedulerReasons(s.text.Str())
+	if len(q.placementOf(s).nodes) > 0 {
+		return false
+	}
+	found := false
+	for _, r := range reasons {
+		switch {
+		case strings.Contains(r, phrase):
+			found = true
+		case strings.Contains(r, "node-role.kubernetes.io/"):
+		default:
+			return false
+		}
+	}
+	return found
 }
 
 // scheduling fills what all scheduling causes share.

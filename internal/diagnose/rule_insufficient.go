@@ -16,7 +16,7 @@ func (catalogue) InsufficientResources() rule {
 			p := q.placementOf(s)
 			nodes := p.because[obstacleResources]
 			if len(nodes) == 0 {
-				if len(p.nodes) == 0 && !q.snap.Listed("Node", "") {
+				if len(p.nodes) == 0 {
 					return insufficientByMessage(q, s)
 				}
 				return nil

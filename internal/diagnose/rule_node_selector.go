@@ -58,7 +58,7 @@ func (catalogue) NodeSelectorMismatch() rule {
 func selectorByMessage(q *inquiry, s symptom, c *cause, nodesRead bool) []answer {
 	terms := nodeTerms(s.object.At("spec"))
 	reasons := schedulerReasons(s.text.Str())
-	if nodesRead || q.snap.Listed("Node", "") || len(terms[0]) == 0 || len(reasons) == 0 {
+	if nodesRead || len(terms[0]) == 0 || len(reasons) == 0 {
 		return nil
 	}
 	for _, r := range reasons {

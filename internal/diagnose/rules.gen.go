@@ -22,6 +22,7 @@ func (c catalogue) all() map[string]rule {
 		"EnvMissing":            c.EnvMissing(),
 		"EnvWrong":              c.EnvWrong(),
 		"HelmFailed":            c.HelmFailed(),
+		"HostPortConflict":      c.HostPortConflict(),
 		"ImageArch":             c.ImageArch(),
 		"ImageNotFound":         c.ImageNotFound(),
 		"ImagePullDenied":       c.ImagePullDenied(),
@@ -29,6 +30,7 @@ func (c catalogue) all() map[string]rule {
 		"InsufficientResources": c.InsufficientResources(),
 		"InvalidCommand":        c.InvalidCommand(),
 		"JobFailed":             c.JobFailed(),
+		"KeptApart":             c.KeptApart(),
 		"NetworkPolicy":         c.NetworkPolicy(),
 		"NodeCordoned":          c.NodeCordoned(),
 		"NodeNotReady":          c.NodeNotReady(),
@@ -62,6 +64,8 @@ func (c catalogue) all() map[string]rule {
 		"UnreadyNodes":          c.UnreadyNodes(),
 		"UntoleratedTaint":      c.UntoleratedTaint(),
 		"VolumeMismatch":        c.VolumeMismatch(),
+		"VolumeMultiAttach":     c.VolumeMultiAttach(),
+		"VolumeNodeAffinity":    c.VolumeNodeAffinity(),
 		"WorkloadPods":          c.WorkloadPods(),
 	}
 }
