@@ -25,6 +25,7 @@ type command struct {
 	filtered      bool // its output went through a filter
 	args          []string
 	unit          string // of systemctl and journalctl
+	host          string // on which these ran, when it is said
 	as            string
 }
 
@@ -70,27 +71,30 @@ func commandIn(line string) *command {
 	return nil
 }
 
-// hostCommand reads systemctl, journalctl and date.
+// hostCommand reads systemctl, journalctl and date, here or over ssh.
 func hostCommand(args []string) *command {
+	host := ""
 	for len(args) > 0 && (args[0] == "sudo" || args[0] == "ssh") {
-		if args[0] == "ssh" {
-			args = args[min(2, len(args)):]
-			continue
+		if args[0] == "ssh" && len(args) > 1 {
+			host = args[1][strings.LastIndexByte(args[1], '@')+1:]
+			args = args[1:]
 		}
 		args = args[1:]
 	}
 	if len(args) == 0 {
 		return nil
 	}
+	c := &command{verb: args[0], host: host}
 	switch args[0] {
 	case "date":
-		return &command{verb: "date"}
+		return c
 	case "systemctl":
-		if len(args) >= 3 && args[1] == "status" {
-			return &command{verb: "systemctl", unit: strings.TrimSuffix(args[len(args)-1], ".service"), args: args}
+		if len(args) < 3 || args[1] != "status" {
+			return nil
 		}
+		c.unit = strings.TrimSuffix(args[2], ".service")
+		return c
 	case "journalctl":
-		c := &command{verb: "journalctl", args: args}
 		for i, a := range args {
 			if (a == "-u" || a == "-xeu" || a == "--unit") && i+1 < len(args) {
 				c.unit = strings.TrimSuffix(args[i+1], ".service")

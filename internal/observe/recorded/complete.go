@@ -13,6 +13,7 @@ import (
 // complete adds what follows from the names that controllers give, and what tables say of containers.
 func (r *reader) complete(merged map[key]*sighting) {
 	keys := slices.SortedFunc(maps.Keys(merged), compareKeys)
+	spoken := r.spokenOf()
 	for _, k := range keys {
 		if k.kind == "ReplicaSet" || k.kind == "Job" {
 			ownByName(merged, merged[k])
@@ -24,12 +25,12 @@ func (r *reader) complete(merged map[key]*sighting) {
 		}
 		pod := merged[k]
 		ownByName(merged, pod)
-		owner := r.ownerOf(merged, pod)
+		owner := ownerOf(merged, pod)
 		if owner != nil && pod.fields != nil {
 			inherit(pod, owner)
 		}
 		if pod.pod != nil && pod.fields != nil {
-			r.containers(pod, owner)
+			containers(pod, owner, spoken[nameKey{pod.namespace, pod.name}])
 		}
 	}
 }
@@ -113,7 +114,7 @@ func stub(merged map[key]*sighting, pod *sighting, name string) bool {
 
 // ownerOf returns the object whose template a Pod was made from: its controller, or the Deployment behind one of which
 // no template was recorded.
-func (r *reader) ownerOf(merged map[key]*sighting, pod *sighting) *sighting {
+func ownerOf(merged map[key]*sighting, pod *sighting) *sighting {
 	o := ownerRef(pod)
 	for range 2 {
 		if o == nil {
@@ -150,7 +151,7 @@ func inherit(pod, owner *sighting) {
 
 // containers makes container statuses of what a table says, when nothing better was recorded. Which of several
 // containers it is of which the STATUS speaks is not known, unless an event or a log names one.
-func (r *reader) containers(pod, owner *sighting) {
+func containers(pod, owner *sighting, named string) {
 	status, _ := pod.tree["status"].(map[string]any)
 	if status["containerStatuses"] != nil || status["initContainerStatuses"] != nil {
 		return
@@ -169,7 +170,6 @@ func (r *reader) containers(pod, owner *sighting) {
 		templateSpec, _ := template["spec"].(map[string]any)
 		names = namesIn(templateSpec)
 	}
-	named := r.spokenOf(pod)
 	name := named
 	if int64(len(names)) == row.total && (row.total == 1 || name == "") {
 		name = names[0]
@@ -236,12 +236,12 @@ var (
 	inPath    = regexp.MustCompile(`\{([a-z0-9-]+)\}$`)
 )
 
-// spokenOf returns the one container of a Pod that its warnings name.
-func (r *reader) spokenOf(pod *sighting) string {
-	found := ""
+// spokenOf returns, by Pod, the one container that its warnings name; "" when they name several.
+func (r *reader) spokenOf() map[nameKey]string {
+	out := map[nameKey]string{}
 	for _, e := range r.events {
 		object, _ := e.tree["involvedObject"].(map[string]any)
-		if object["kind"] != "Pod" || object["name"] != pod.name || e.namespace != pod.namespace || e.tree["type"] != "Warning" {
+		if object["kind"] != "Pod" || e.tree["type"] != "Warning" {
 			continue
 		}
 		path, _ := object["fieldPath"].(string)
@@ -253,12 +253,15 @@ func (r *reader) spokenOf(pod *sighting) string {
 		if m == nil || m[1] == "image" {
 			continue
 		}
-		if found != "" && found != m[1] {
-			return ""
+		name, _ := object["name"].(string)
+		k := nameKey{e.namespace, name}
+		if have, ok := out[k]; ok && have != m[1] {
+			out[k] = ""
+			continue
 		}
-		found = m[1]
+		out[k] = m[1]
 	}
-	return found
+	return out
 }
 
 // allLogs finds out whose the logs are and keeps the longest of each.

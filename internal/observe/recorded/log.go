@@ -228,12 +228,7 @@ func (r *reader) journalBlock(p *piece, lines []line) int {
 func (r *reader) journal(p *piece, lines []line) {
 	unit, node := "", ""
 	if p.cmd != nil {
-		unit = p.cmd.unit
-		for i, a := range p.cmd.args {
-			if a == "ssh" && i+1 < len(p.cmd.args) {
-				node = p.cmd.args[i+1]
-			}
-		}
+		unit, node = p.cmd.unit, p.cmd.host
 	}
 	if unit == "" && p.hint != nil {
 		unit = p.hint.unit

@@ -121,7 +121,7 @@ func cut(row string, at []int, columns int) []string {
 	if c := cells(row); len(c) == columns {
 		return c
 	}
-	f := strings.Fields(parenthesised.ReplaceAllString(row, "$1\x00$2"))
+	f := strings.Fields(parenthesised.ReplaceAllStringFunc(row, func(s string) string { return strings.ReplaceAll(s, " ", "\x00") }))
 	for i := range f {
 		f[i] = strings.ReplaceAll(f[i], "\x00", " ")
 	}
