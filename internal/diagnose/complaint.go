@@ -1,6 +1,9 @@
 package diagnose
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // complaintKind is what a program says that it cannot do with something it depends on.
 type complaintKind int
@@ -40,6 +43,44 @@ func classifyComplaint(line string) complaintKind {
 		}
 	}
 	return noComplaint
+}
+
+// goesOn reports whether a line says itself that the program can do without: what is optional, has a default, or is
+// left out is not why it ended.
+func goesOn(line string) bool {
+	line = strings.ToLower(line)
+	for _, w := range []string{"default", "optional", "ignor", "skip", "fall back", "falling back", "fallback", "continu", "going on", "without", "disabl", "not required"} {
+		if strings.Contains(line, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// isMild reports whether a line's level, one of its first words, is below that of an error.
+func isMild(line string) bool {
+	words := strings.FieldsFunc(strings.ToLower(clip(line)), func(r rune) bool { return r > 127 || !isWordByte(byte(r)) })
+	for i, w := range words {
+		switch w {
+		case "warn", "warning", "info", "debug", "trace", "notice", "wrn", "inf", "dbg":
+			return true
+		}
+		if i == 12 {
+			break
+		}
+	}
+	return false
+}
+
+// isGrave reports whether a line says that something failed, whatever that is.
+func isGrave(line string) bool {
+	line = strings.ToLower(line)
+	for _, w := range []string{"fatal", "panic", "error", "exception", "critical", "failed", "invalid"} {
+		if strings.Contains(line, w) {
+			return true
+		}
+	}
+	return false
 }
 
 // spoken is a line that a container logged.
@@ -97,6 +138,8 @@ type complaint struct {
 	// named says that the line itself names the dependency; else the lines before it or the lack of any
 	// other dependency do.
 	named bool
+	// overtaken says that the line is a mild one, and that the program last failed for something else.
+	overtaken bool
 }
 
 // complaintAbout finds what a container last said about a dependency. Lines that complain and name none of
@@ -104,11 +147,14 @@ type complaint struct {
 func complaintAbout(lines []spoken, d dependency, all []dependency) *complaint {
 	for i, line := range lines {
 		kind := classifyComplaint(line.text)
-		if kind == noComplaint {
+		if kind == noComplaint || goesOn(line.text) {
 			continue
 		}
+		overtaken := isMild(line.text) && slices.ContainsFunc(lines[:i], func(l spoken) bool {
+			return isGrave(l.text) && !isMild(l.text) && classifyComplaint(l.text) == noComplaint
+		})
 		if d.namedIn(line.text, all) {
-			return &complaint{line, kind, true}
+			return &complaint{line, kind, true, overtaken}
 		}
 		if namesAny(line.text, all) || kind == unreached || kind == unresolved {
 			continue
@@ -121,7 +167,7 @@ func complaintAbout(lines []spoken, d dependency, all []dependency) *complaint {
 			}
 		}
 		if about || soleService(all) && !anyNamed(lines[i+1:], all) {
-			return &complaint{line, kind, false}
+			return &complaint{line, kind, false, overtaken}
 		}
 	}
 	return nil

@@ -270,6 +270,7 @@ func (q *inquiry) ties(s symptom) []tie {
 		}
 		t := tie{dependency: d, said: complaintAbout(lines, d, all), strong: inferred}
 		switch {
+		case t.said != nil && t.said.overtaken: // it fits, and what the program says last may be the reason
 		case t.said != nil && t.said.named:
 			t.strong = proven
 		case t.said != nil:

@@ -57,7 +57,7 @@ func (q *inquiry) idleCronJob(cj *Object, byName bool) []symptom {
 		return []symptom{s}
 	}
 	text := cj.At("spec", "schedule")
-	if !text.Exists() || cj.Created().IsZero() {
+	if !text.Exists() || cj.Created().IsZero() || !cj.At("status", "lastScheduleTime").Known() {
 		return nil
 	}
 	parsed, ok := parseSchedule(text.Str())

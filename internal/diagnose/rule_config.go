@@ -68,6 +68,9 @@ func (u configUse) namedBy(s symptom, lines []spoken) *spoken {
 		}
 	}
 	for _, l := range lines {
+		if isMild(l.text) || goesOn(l.text) || reads(l.text) {
+			continue
+		}
 		for _, p := range u.paths {
 			if p != "" && p != "/" && strings.Contains(l.text, p) {
 				return &l
@@ -159,9 +162,12 @@ func (q *inquiry) configInvalid(s symptom, u configUse, lines []spoken) *cause {
 }
 
 // isAbsence reports whether a line says that something is not there, rather than that it is wrong.
-func isAbsence(line string) bool {
+func isAbsence(line string) bool { return strings.Contains(strings.ToLower(line), "no such file") }
+
+// reads reports whether a line merely says that a file is read.
+func reads(line string) bool {
 	line = strings.ToLower(line)
-	return strings.Contains(line, "no such file") || strings.Contains(line, "loaded") || strings.Contains(line, "loading") || strings.Contains(line, "using")
+	return !isGrave(line) && (strings.Contains(line, "loaded") || strings.Contains(line, "loading") || strings.Contains(line, "using") || strings.Contains(line, "reading"))
 }
 
 // changedBefore reports whether a change came before the trouble began, and not long before: before the first run

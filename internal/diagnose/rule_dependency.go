@@ -23,7 +23,7 @@ func (catalogue) Dependencies() rule {
 				if t.loose && t.svc == nil && q.misnamed(s, t) == nil && q.snap.Knows(t.ref) != Absent || t.said != nil && (t.said.kind == refusesUs || t.said.kind == exhausted) || q.misnamed(s, t) != nil {
 					continue
 				}
-				settles := t.said != nil && t.said.named && !q.rolloutTouched(s, t)
+				settles := t.strong == proven && !q.rolloutTouched(s, t)
 				if s.container.init && t.strong >= stated {
 					settles = true
 				}

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -150,9 +151,7 @@ func (q *inquiry) envCause(s symptom, m *misnaming) *cause {
 		class: ClassEnvWrong, direct: m.direct, timing: timingUnrelated, signals: q.orRollout(s, "CrashLoopBackOff", "EnvWrong"),
 		params: map[string]string{"CONTAINER": s.container.name}, last: link{statement: m.statement, proof: m.proof},
 	}
-	for k, v := range m.suggest {
-		c.params[k] = v
-	}
+	maps.Copy(c.params, m.suggest)
 	return c
 }
 
@@ -281,27 +280,28 @@ func (q *inquiry) envMissing(s symptom, l spoken, name string, value Value) *cau
 	return c
 }
 
-// wantedVariables returns what a line says is not set, as far as it has the form of a variable's name.
+// wantedVariables returns what a line says is not set, as far as it has the form of a variable's name. A line that does not
+// speak of variables must say so in words that are used of them.
 func wantedVariables(line string) []string {
 	lower := strings.ToLower(line)
-	aboutEnv := strings.Contains(lower, "env") || strings.Contains(lower, "variable") || strings.Contains(lower, "keyerror")
-	lacks := strings.Contains(lower, "keyerror")
-	for _, w := range []string{"not set", "unset", "required", "missing", "undefined", "must be set", "is empty", "not defined", "not found", "not provided", "must be provided", "cannot be empty", "unbound", "must not be empty", "not present", "no value", "need to set", "not configured", "must be specified", "not specified"} {
-		lacks = lacks || strings.Contains(lower, w)
+	holds := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(lower, w) })
 	}
-	if !lacks {
+	aboutEnv := holds("env", "variable", "keyerror")
+	lacks := holds("not set", "unset", "must be set", "is required", "are required", "undefined", "not defined", "is empty", "not provided", "must be provided",
+		"cannot be empty", "must not be empty", "need to set", "not configured", "must be specified", "not specified", "is missing", "missing required")
+	if !lacks && !(aboutEnv && holds("keyerror", "required", "missing", "not found", "unbound", "not present", "no value", "lookup")) || goesOn(line) || isMild(line) {
 		return nil
 	}
 	var out []string
 	for _, word := range strings.FieldsFunc(line, func(r rune) bool {
 		return r != '_' && (r > 127 || !isWordByte(byte(r)))
 	}) {
-		if len(word) < 3 || word[0] < 'A' || word[0] > 'Z' || strings.ToUpper(word) != word {
+		if len(word) < 3 || word[0] < 'A' || word[0] > 'Z' || strings.ToUpper(word) != word || strings.HasPrefix(word, "ERR_") || strings.Contains(word, "ERROR") {
 			continue
 		}
-		if strings.Contains(strings.Trim(word, "_"), "_") {
-			out = append(out, word)
-		} else if aboutEnv && !slices.Contains([]string{"FATAL", "ERROR", "WARN", "WARNING", "INFO", "DEBUG", "PANIC", "CRITICAL", "ENV", "UTC", "GMT", "ERR"}, word) {
+		compound := strings.Contains(strings.Trim(word, "_"), "_")
+		if compound || aboutEnv && !slices.Contains([]string{"FATAL", "WARN", "WARNING", "INFO", "DEBUG", "PANIC", "CRITICAL", "ENV", "UTC", "GMT", "ERR"}, word) {
 			out = append(out, word)
 		}
 	}

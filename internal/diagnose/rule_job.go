@@ -71,7 +71,7 @@ func (catalogue) JobFailed() rule {
 func (catalogue) CronJobSuspended() rule {
 	return rule{
 		explains: []symptomKind{cronIdle},
-		why: func(q *inquiry, s symptom) []answer {
+		why: func(_ *inquiry, s symptom) []answer {
 			suspend := s.object.At("spec", "suspend")
 			if !suspend.Bool() {
 				return nil
