@@ -177,7 +177,7 @@ func (q *inquiry) startFailure(s symptom) *cite {
 func commandWord(spec Value, message string) string {
 	for _, list := range []string{"command", "args"} {
 		for _, item := range spec.At(list).Items() {
-			for _, word := range strings.FieldsSeq(item.Str()) {
+			for word := range strings.FieldsSeq(item.Str()) {
 				if len(word) > 1 && strings.Contains(message, word) && !strings.HasPrefix(word, "-") {
 					return word
 				}
