@@ -71,7 +71,7 @@ func (q *inquiry) callsOf(w, to *Object) []symptom {
 func (q *inquiry) complains(s *symptom) bool {
 	lines := q.linesOf(s.object, s.container.name, false)
 	for _, l := range lines {
-		if kind := classifyComplaint(l.text); kind != noComplaint || isForbidden(l.text) {
+		if kind := classifyComplaint(l.text); kind != noComplaint || isForbidden(l.text) || isCertificateError(l.text) {
 			s.statement = fmt.Sprintf("container %q runs and says %s", s.container.name, quote(l.text))
 			s.proof = []cite{l.cite}
 			return true

@@ -170,6 +170,11 @@ func (q *inquiry) serviceSymptoms(svc *Object) []symptom {
 			[]cite{at(miss.target)},
 		}}}
 	}
+	if m := q.strangers(svc); m != nil {
+		return []symptom{{kind: serviceMixed, object: svc, affected: 1, link: link{
+			svc.ref, fmt.Sprintf("Service selects Pods of %s and of %s", m.member.ref, m.stranger.ref), []cite{at(selector)},
+		}}}
+	}
 	return nil
 }
 

@@ -85,6 +85,14 @@
 //	DependencyRefuses           a dependency refuses a client
 //	ConnectionsExhausted        a dependency has no connection left
 //	NetworkPolicyDenied         a NetworkPolicy does not let a connection through
+//	NoLocalEndpoint             a Service with local traffic policy has no endpoint on the caller's node
+//	ServiceSelectorTooBroad     a Service selects Pods that do not belong behind it
+//	IngressBackendNotFound      an Ingress or route leads to what is not there
+//	IngressClassNotFound        the class of an Ingress or Gateway does not exist
+//	Forbidden                   the API server refuses a ServiceAccount
+//	ResourceNotReady            a custom resource says that it is broken
+//	CertificateInvalid          a certificate has expired or is not issued
+//	GitOpsFailed                a GitOps resource cannot apply what it should
 //
 // # Parameters
 //
@@ -99,7 +107,7 @@
 //	CONTAINER              the container (all about one container)
 //	REPLICAS               desired replicas now, decimal [scaled-to-zero: the number to scale to; all with a workload that has replicas]
 //	MEMORY_LIMIT           suggested limit, a quantity in Mi [oom-limit]
-//	CURRENT_MEMORY_LIMIT   limit now, as written [oom-limit, oom-growth]
+//	CURRENT_MEMORY_LIMIT   limit now, as written [oom-limit, oom-growth, limits-injected]
 //	PREVIOUS_MEMORY_LIMIT  limit in the previous revision, as written [oom-limit, when a rollout lowered it; oom-growth]
 //	REVISION               current revision of the Deployment, decimal [bad-rollout and others after a rollout]
 //	PREVIOUS_REVISION      last good revision, decimal [the same]
@@ -114,7 +122,7 @@
 //	NODE_NAME              the node [node-not-ready, node-cordoned, node-pressure; volume-node-affinity, volume-multi-attach, host-port-conflict: a node that shows it; untolerated-taint and node-selector-mismatch: the node that is nearest to fitting]
 //	NODE_SELECTOR          "key=value" that no node satisfies [node-selector-mismatch]
 //	TAINT                  "key=value:Effect" that is not tolerated [untolerated-taint]
-//	RESOURCE               cpu, memory, … of which there is too little [insufficient-resources]
+//	RESOURCE               cpu, memory, … of which there is too little [insufficient-resources, limitrange-violation: the one that is bounded]
 //	REQUESTED              what the Pod asks for, a quantity [insufficient-resources]
 //	AVAILABLE              the most that any eligible node has free, a quantity [insufficient-resources]
 //	NODE_SIZE              what the largest eligible node has in all, a quantity [insufficient-resources, when that is enough for the Pod]
@@ -122,23 +130,33 @@
 //	STORAGE_CLASS          StorageClass that the claim names [storageclass-missing, pvc-provisioning]
 //	PV_NAME                the PersistentVolume that comes nearest to the claim, or is bound to it [pv-mismatch, volume-node-affinity, volume-multi-attach, when there is one]
 //	TOPOLOGY_KEY           node label by which Pods are kept apart or spread [anti-affinity-deadlock]
+//	WEBHOOK                name of the webhook, as its configuration has it [webhook-unavailable, admission-denied, when it is a webhook]
+//	LIMIT_RANGE            the LimitRange [limitrange-violation; limits-injected, when it is one]
 //	DOMAINS                how many values it has, decimal: the most Pods that find a place [anti-affinity-deadlock, when more are wanted]
 //	QUOTA_NAME             the ResourceQuota [quota-*]
 //	QUOTA_RESOURCE         resource name as in the quota, for example requests.cpu [quota-exceeded]
 //	QUOTA_HARD             its hard value, a quantity [quota-exceeded]
 //	QUOTA_USED             its used value, a quantity [quota-exceeded]
 //	QUOTA_REQUIRED         hard value that would let the refused Pods in, a quantity [quota-exceeded]
-//	SERVICE_NAME           the Service [service-*, dependency-*, connections-exhausted]
+//	SERVICE_NAME           the Service [service-*, dependency-*, connections-exhausted, traffic-policy-local; ingress-backend and network-policy, when it is about one]
 //	SELECTOR               selector of the Service, "k=v,k=v" in key order [service-selector-mismatch]
 //	SUGGESTED_SELECTOR     selector that matches the workload [service-selector-mismatch]
 //	PORT                   the port that is wrong, number or name [probe-misconfigured, service-port-mismatch, port-conflict; env-wrong, when it is the port]
 //	SUGGESTED_PORT         the container port that is there [probe-misconfigured, service-port-mismatch]
 //	PROBE                  liveness, readiness or startup [probe-*]
-//	SERVICE_ACCOUNT        the ServiceAccount [serviceaccount-missing]
+//	SERVICE_ACCOUNT        the ServiceAccount [serviceaccount-missing, rbac-denied]
 //	ENV_NAME               the variable [env-missing; env-wrong, when it is a variable]
 //	SUGGESTED_HOST         a Service that exists, as the container's configuration may name it [env-wrong]
 //	CPU_LIMIT              the CPU limit, as written [cpu-throttled]
 //	HELM_RELEASE           the Helm release [helm-failed]
 //	HELM_REVISION          its newest revision, decimal [helm-failed]
 //	NETWORK_POLICY         the NetworkPolicy [network-policy]
+//	ROUTE_KIND             Ingress, Gateway or a route's kind [ingress-backend, ingress-class-missing]
+//	ROUTE_NAME             its name [ingress-backend, ingress-class-missing]
+//	CLASS_NAME             the class that does not exist [ingress-class-missing, when it names one]
+//	GATEWAY_NAME           the Gateway that does not exist [ingress-backend, when that is what is missing]
+//	VERB                   what the API server refuses to do [rbac-denied]
+//	API_RESOURCE           to which resource, with its subresource [rbac-denied]
+//	RESOURCE_KIND          kind of the custom resource [custom-resource-not-ready, certificate-invalid, gitops-failed]
+//	RESOURCE_NAME          its name [custom-resource-not-ready, certificate-invalid, gitops-failed]
 package diagnose

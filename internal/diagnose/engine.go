@@ -27,6 +27,9 @@ const (
 	callFails         symptomKind = "call fails"          // runs and is ready, and complains about what it calls
 	serviceEmpty      symptomKind = "Service empty"       // no ready endpoint
 	serviceMisaimed   symptomKind = "Service misaimed"    // has endpoints, on a port that nothing serves
+	serviceMixed      symptomKind = "Service mixed"       // has endpoints that do not belong behind it
+	resourceUnready   symptomKind = "resource unready"    // a custom resource that says it is broken
+	routeBroken       symptomKind = "route broken"        // an Ingress, Gateway or route leads nowhere
 	serviceAbsent     symptomKind = "Service absent"      // somebody calls it and it does not exist
 	jobHeld           symptomKind = "Job held open"       // its work is done, and its Pod does not end
 	cronIdle          symptomKind = "CronJob idle"        // starts no Job although one is due
@@ -218,6 +221,7 @@ type inquiry struct {
 
 	serviceIndex *serviceIndex // made when first asked for
 	callers      map[objectKey][]caller
+	bound        []binding // made when first asked for
 }
 
 func newInquiry(snap *Snapshot, inc incident.Incident) *inquiry {

@@ -50,7 +50,7 @@ func (q *inquiry) locate() (own, related []*Object) {
 		for _, pod := range q.selected(o) {
 			related = appendOnce(related, q.top(pod))
 		}
-		return []*Object{o}, related
+		return []*Object{o}, append(related, q.routesTo([]*Object{o})...)
 	case "Node":
 		for _, pod := range q.snap.OnNode(o.ref.Name) {
 			related = appendOnce(related, q.top(pod))
@@ -109,6 +109,12 @@ func (q *inquiry) around(w *Object) []*Object {
 			out = append(out, svc)
 		}
 	}
+	out = append(out, q.routesTo(out)...)
+	for _, r := range q.snap.ownersOf(w) {
+		if o := q.snap.resolveOwner(r); o != nil && isCustom(o) {
+			out = append(out, o)
+		}
+	}
 	return out
 }
 
@@ -145,6 +151,8 @@ func (q *inquiry) inNamespace(ns string) []*Object {
 		}
 	}
 	out = append(out, q.snap.Kind("Service", ns)...)
+	out = append(out, q.routesIn(ns)...)
+	out = append(out, q.customIn(ns)...)
 	return append(out, q.snap.Kind("PersistentVolumeClaim", ns)...)
 }
 
@@ -188,6 +196,12 @@ func (q *inquiry) symptomsOf(o *Object) []symptom {
 		if s, bad := q.nodeSymptom(o); bad {
 			return []symptom{s}
 		}
+	}
+	switch {
+	case isRoute(o):
+		return q.routeSymptoms(o)
+	case isCustom(o):
+		return q.resourceSymptoms(o)
 	}
 	return nil
 }

@@ -70,7 +70,7 @@ func (q *inquiry) survey(own, related []*Object, roots []root) {
 		}
 	}
 	if hasPods || services > 0 {
-		check("Services of the workload have ready endpoints", q.snap.Listed("Service", ns) || services > 0, count(services, "Service"), serviceEmpty, serviceMisaimed)
+		check("Services of the workload have ready endpoints", q.snap.Listed("Service", ns) || services > 0, count(services, "Service"), serviceEmpty, serviceMisaimed, serviceMixed)
 	}
 	if slices.ContainsFunc(scope, func(o *Object) bool { return o.ref.Kind == "PersistentVolumeClaim" }) || len(q.claimsOf(pods)) > 0 {
 		check("claims are bound", true, "", claimUnbound)
