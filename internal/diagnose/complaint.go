@@ -99,8 +99,11 @@ func (q *inquiry) tail(s symptom) []spoken {
 		return nil
 	}
 	order := []bool{true, false}
-	if s.kind == containerNotReady || s.kind == callFails {
+	switch s.kind {
+	case containerNotReady:
 		order = []bool{false, true}
+	case callFails:
+		order = []bool{false} // an earlier run does not speak for one that is well
 	}
 	for _, previous := range order {
 		if out := q.linesOf(s.object, s.container.name, previous); len(out) > 0 {
@@ -154,6 +157,11 @@ func complaintAbout(lines []spoken, d dependency, all []dependency) *complaint {
 			return isGrave(l.text) && !isMild(l.text) && classifyComplaint(l.text) == noComplaint
 		})
 		if d.namedIn(line.text, all) {
+			if slices.ContainsFunc(lines[:i], func(l spoken) bool {
+				return d.namedIn(l.text, all) && classifyComplaint(l.text) == noComplaint && !isGrave(l.text)
+			}) {
+				return nil // it was overcome: the program speaks of the dependency again, and does not complain
+			}
 			return &complaint{line, kind, true, overtaken}
 		}
 		if namesAny(line.text, all) || kind == unreached || kind == unresolved {

@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"kubernaut.ai/kubernaut/internal/incident"
 )
@@ -28,12 +29,36 @@ func (catalogue) Dependencies() rule {
 					settles = true
 				}
 				for _, next := range q.troubleOf(t.dependency) {
+					if s.kind == callFails && q.doesWithout(s, t.dependency) {
+						continue
+					}
 					out = append(out, answer{via: t.links(s), next: &next, tie: t.strong, settles: settles})
 				}
 			}
 			return out
 		},
 	}
+}
+
+// doesWithout reports whether a Pod became ready while its dependency was down already: it may complain, and needs it not.
+func (q *inquiry) doesWithout(s symptom, d dependency) bool {
+	ready := condition(s.object, "Ready")
+	if ready.At("status").Str() != "True" || d.svc == nil {
+		return false
+	}
+	var down time.Time
+	for _, w := range q.snap.selectedWorkloads(d.svc) {
+		available := condition(w, "Available")
+		if t := available.At("lastTransitionTime").Time(); available.At("status").Str() == "False" && t.After(down) {
+			down = t
+		}
+	}
+	for _, p := range q.selected(d.svc) {
+		if t := notReadySince(p); t.After(down) {
+			down = t
+		}
+	}
+	return !down.IsZero() && ready.At("lastTransitionTime").Time().After(down.Add(time.Minute))
 }
 
 // rolloutTouched reports whether the last rollout changed the place that names the dependency.
@@ -131,7 +156,7 @@ func (catalogue) DependencyDown() rule {
 					continue
 				}
 				trouble := q.troubleOf(t.dependency)
-				if len(trouble) == 0 {
+				if len(trouble) == 0 || s.kind == callFails && q.doesWithout(s, t.dependency) {
 					continue
 				}
 				target := q.behind(t.svc)

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 
 	"kubernaut.ai/kubernaut/internal/incident"
 )
@@ -46,11 +47,11 @@ func (q *inquiry) callersOf(svc *Object) []caller {
 // refused, the dependency when all of its clients are.
 func (catalogue) DependencyRefuses() rule {
 	return rule{
-		explains: []symptomKind{containerDying, containerNotReady},
+		explains: []symptomKind{containerDying, containerNotReady, callFails},
 		why: func(q *inquiry, s symptom) []answer {
 			var out []answer
 			for _, t := range q.ties(s) {
-				if t.said == nil || t.said.kind != refusesUs || t.svc == nil || len(q.serviceSymptoms(t.svc)) > 0 {
+				if t.said == nil || s.kind == callFails && q.readsNewer(s) || t.said.kind != refusesUs || t.svc == nil || len(q.serviceSymptoms(t.svc)) > 0 {
 					continue
 				}
 				client := q.owner(s.object)
@@ -91,13 +92,31 @@ func (q *inquiry) others(svc *Object, client incident.Ref) (well, ill []caller) 
 	for _, c := range q.callersOf(svc) {
 		switch {
 		case c.workload.ref.Same(client):
-		case c.well:
-			well = append(well, c)
-		default:
+		case !c.well || q.refused(c, svc):
 			ill = append(ill, c)
+		default:
+			well = append(well, c)
 		}
 	}
 	return well, ill
+}
+
+// refused reports whether a caller's log says that the Service refuses it, although its Pods are ready.
+func (q *inquiry) refused(c caller, svc *Object) bool {
+	for i, pod := range q.snap.podsOf(c.workload.ref) {
+		if i == maxCallers {
+			break
+		}
+		for _, ctr := range containersOf(pod) {
+			s := symptom{kind: callFails, object: pod, container: &ctr}
+			if slices.ContainsFunc(q.ties(s), func(t tie) bool {
+				return t.ref.Same(svc.ref) && t.said != nil && (t.said.kind == refusesUs || t.said.kind == exhausted)
+			}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // credentials returns the first Secret that the container takes variables from.
@@ -114,7 +133,7 @@ func (q *inquiry) credentials(s symptom) *reference {
 // clients die.
 func (catalogue) ConnectionsExhausted() rule {
 	return rule{
-		explains: []symptomKind{containerDying, containerNotReady},
+		explains: []symptomKind{containerDying, containerNotReady, callFails},
 		why: func(q *inquiry, s symptom) []answer {
 			var out []answer
 			for _, t := range q.ties(s) {
