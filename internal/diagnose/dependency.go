@@ -12,13 +12,22 @@ import (
 // dependency is a Service that a container's configuration names.
 type dependency struct {
 	address
-	place Value  // where it is named
+	place Value  // where it is named; nowhere when no configuration that was read names it
+	heard *cite  // the line in which the program itself names it, then
 	env   string // the variable that names it; "" when it is a command, an argument or a file
 	ref   incident.Ref
 	svc   *Object // nil when it does not exist or was not read
 	// loose says that a variable's value is a word which can be the name of a Service, and none has it here: it is
 	// a dependency only if the container says that it cannot resolve that name.
 	loose bool
+}
+
+// source cites where a dependency is named.
+func (d dependency) source() cite {
+	if d.heard != nil {
+		return *d.heard
+	}
+	return at(d.place)
 }
 
 // use says for people how a container names a dependency.
@@ -28,6 +37,8 @@ func (d dependency) use(container string) string {
 		what += ":" + strconv.FormatInt(d.port, 10)
 	}
 	switch {
+	case d.heard != nil:
+		return fmt.Sprintf("container %q calls %s: its log says so", container, what)
 	case d.env != "":
 		return fmt.Sprintf("container %q calls %s: its variable %s says so", container, what, d.env)
 	case d.place.object.ref.Kind == "ConfigMap":
@@ -194,11 +205,16 @@ func (q *inquiry) resolveDependency(d *dependency, ns string) bool {
 		ns, inCluster = parts[1], true
 	case len(parts) == 2 && q.services().namespaces[parts[1]]:
 		ns, inCluster = parts[1], true
+	case len(parts) == 2 && len(q.services().byName[name]) > 0 && d.env != "": // a namespace that there is not, or a domain
+		ns, d.loose = parts[1], true
 	case len(parts) > 1:
 		return false
 	}
 	d.ref = incident.Ref{APIVersion: "v1", Kind: "Service", Namespace: ns, Name: name}
 	d.svc = q.snap.Object(d.ref)
+	if d.loose {
+		return true
+	}
 	if d.svc == nil && !inCluster && !d.sure {
 		d.loose = true
 		return d.env != "" && d.place.Str() == d.host
@@ -257,11 +273,13 @@ func (q *inquiry) ties(s symptom) []tie {
 	if s.container == nil || s.container.lastRun().reason == "OOMKilled" && s.kind == containerDying {
 		return nil
 	}
-	all := slices.DeleteFunc(q.dependencies(s.object, s.container.spec), func(d dependency) bool { return d.loose })
+	known := q.dependencies(s.object, s.container.spec)
 	lines := q.tail(s)
+	known = append(known, q.heardOf(s, lines, known)...)
+	all := slices.DeleteFunc(slices.Clone(known), func(d dependency) bool { return d.loose })
 	waits := s.container.init && s.container.running()
 	var out []tie
-	for _, d := range q.dependencies(s.object, s.container.spec) {
+	for _, d := range known {
 		if d.loose {
 			if said := complaintAbout(lines, d, []dependency{d}); said != nil && said.named && said.kind == unresolved {
 				out = append(out, tie{dependency: d, said: said, strong: proven})
@@ -285,9 +303,28 @@ func (q *inquiry) ties(s symptom) []tie {
 	return out
 }
 
+// heardOf returns the Services that exist and that a container's complaints name, though no configuration that was read does:
+// a Secret does, or the program has them built in.
+func (q *inquiry) heardOf(s symptom, lines []spoken, known []dependency) []dependency {
+	var out []dependency
+	for _, l := range lines {
+		if classifyComplaint(l.text) == noComplaint || goesOn(l.text) || namesAny(l.text, known) {
+			continue
+		}
+		for _, a := range addressesIn(l.text) {
+			d := dependency{address: a, heard: &l.cite}
+			if (a.sure || a.port > 0) && q.resolveDependency(&d, s.subject.Namespace) && d.svc != nil && !isOwnService(d.svc, s.object) &&
+				!slices.ContainsFunc(out, func(o dependency) bool { return o.ref.Same(d.ref) }) {
+				out = append(out, d)
+			}
+		}
+	}
+	return out
+}
+
 // links returns the statements that lead from a container to its dependency.
 func (t tie) links(s symptom) []link {
-	l := link{s.subject, t.use(s.container.name), []cite{at(t.place)}}
+	l := link{s.subject, t.use(s.container.name), []cite{t.source()}}
 	if t.said != nil {
 		l.statement += "; it last says " + quote(t.said.text)
 		l.proof = append(l.proof, t.said.cite)

@@ -20,14 +20,17 @@ type misnaming struct {
 // right, or nothing says what else it should be.
 func (q *inquiry) misnamed(s symptom, t tie) *misnaming {
 	where := "its command"
-	if t.env != "" {
+	switch {
+	case t.heard != nil:
+		where = "what its program was given"
+	case t.env != "":
 		where = "variable " + t.env
 	}
 	if t.svc != nil {
 		if q.servesPort(t.svc, t.port) {
 			return nil
 		}
-		m := &misnaming{direct: proven, proof: []cite{at(t.place), at(t.svc.At("spec", "ports"))}}
+		m := &misnaming{direct: proven, proof: []cite{t.source(), at(t.svc.At("spec", "ports"))}}
 		var have []string
 		for _, p := range t.svc.At("spec", "ports").Items() {
 			have = append(have, p.At("port").Text())
@@ -42,7 +45,7 @@ func (q *inquiry) misnamed(s symptom, t tie) *misnaming {
 	if q.snap.Knows(t.ref) != Absent {
 		return nil
 	}
-	m := &misnaming{direct: compared, proof: []cite{at(t.place), gone(t.ref)}, suggest: map[string]string{}}
+	m := &misnaming{direct: compared, proof: []cite{t.source(), gone(t.ref)}, suggest: map[string]string{}}
 	m.statement = fmt.Sprintf("%s names %s, and there is no such Service", where, t.ref)
 	if before, svc := q.formerAddress(s, t); svc != nil {
 		m.direct = proven

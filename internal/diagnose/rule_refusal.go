@@ -59,7 +59,7 @@ func (catalogue) DependencyRefuses() rule {
 					class: ClassDependencyRefuses, target: client, detail: t.ref.String(), direct: min(t.strong, reported), timing: timingUnrelated,
 					signals: []string{"CrashLoopBackOff", "DependencyRefuses"}, depends: []string{"Log"},
 					params: map[string]string{"SERVICE_NAME": t.ref.Name},
-					last:   link{client, fmt.Sprintf("%s answers and refuses what this client sends", t.ref), []cite{t.said.cite, at(t.place)}},
+					last:   link{client, fmt.Sprintf("%s answers and refuses what this client sends", t.ref), []cite{t.said.cite, t.source()}},
 				}
 				c.summary = fmt.Sprintf("%s is refused by %s: %s.", client, t.ref, quote(t.said.text))
 				well, ill := q.others(t.svc, client)
@@ -145,7 +145,7 @@ func (catalogue) ConnectionsExhausted() rule {
 					class: ClassConnectionsExhausted, target: target, elsewhere: true, direct: min(t.strong, compared), timing: timingUnrelated,
 					signals: []string{"CrashLoopBackOff", "ConnectionsExhausted"}, depends: []string{"Log"},
 					params:  map[string]string{"SERVICE_NAME": t.ref.Name},
-					last:    link{target, "it answers and has no connection left for its clients", []cite{t.said.cite, at(t.place)}},
+					last:    link{target, "it answers and has no connection left for its clients", []cite{t.said.cite, t.source()}},
 					summary: fmt.Sprintf("%s has no connection left for its clients, %s among them.", target, q.owner(s.object)),
 				}
 				if _, ill := q.others(t.svc, q.owner(s.object)); len(ill) > 0 {
