@@ -65,6 +65,14 @@
 //	ServicePortMismatch         a Service sends to a port that its Pods do not serve
 //	NodeNotReady                a node does not report, or is not ready
 //	ReplicasUnavailable         a workload has fewer ready Pods than it should
+//	NodePressure                a node runs out of disk, memory or process ids
+//	HPANotScaling               an autoscaler cannot compute
+//	HPAMaxedOut                 an autoscaler is at its maximum and wants more
+//	PDBBlocksEviction           a disruption budget allows no eviction
+//	DeletionStuck               a deletion waits for a finalizer
+//	DiskFull                    a volume has no space left
+//	VolumePermission            a container may not use its volume
+//	NetworkPluginDown           Pods get no network
 //	ScaledToZero                a workload is asked to run no Pod
 //	ImageArchMismatch           an image holds no program for its node
 //	InvalidCommand              a container's command cannot be started
@@ -92,6 +100,11 @@
 //	Forbidden                   the API server refuses a ServiceAccount
 //	ResourceNotReady            a custom resource says that it is broken
 //	CertificateInvalid          a certificate has expired or is not issued
+//	DNSDown                     the cluster's DNS has no Pod that is ready
+//	DNSConfig                   the cluster's DNS is configured wrongly
+//	DNSPolicy                   Pods ask another name server than the cluster's
+//	MeshPolicyDenied            a service mesh's policy does not let a call through
+//	ChaosExperiment             a fault is injected on purpose
 //	GitOpsFailed                a GitOps resource cannot apply what it should
 //
 // # Parameters
@@ -114,7 +127,7 @@
 //	IMAGE                  the container's image [image-*, bad-rollout]
 //	PREVIOUS_IMAGE         its image in the last good revision [image-*, bad-rollout, when it differs]
 //	IMAGE_PULL_SECRET      a pull Secret that is named and absent [image-pull-denied]
-//	CONFIG_MAP             ConfigMap that is referenced [configmap-missing, configmap-key-missing, config-invalid; secret-stale, when it is a ConfigMap]
+//	CONFIG_MAP             ConfigMap that is referenced [configmap-missing, configmap-key-missing, config-invalid, dns-config; secret-stale, when it is a ConfigMap]
 //	SECRET_NAME            Secret that is referenced [secret-missing, secret-key-missing; secret-stale, when it is a Secret]
 //	KEY                    referenced key that is absent [configmap-key-missing, secret-key-missing]
 //	SUGGESTED_NAME         existing object whose name is nearest to the absent one [env-missing, configmap-missing, secret-missing, pvc-missing, serviceaccount-missing, storageclass-missing]
@@ -131,6 +144,13 @@
 //	PV_NAME                the PersistentVolume that comes nearest to the claim, or is bound to it [pv-mismatch, volume-node-affinity, volume-multi-attach, when there is one]
 //	TOPOLOGY_KEY           node label by which Pods are kept apart or spread [anti-affinity-deadlock]
 //	WEBHOOK                name of the webhook, as its configuration has it [webhook-unavailable, admission-denied, when it is a webhook]
+//	HPA_NAME               the HorizontalPodAutoscaler [hpa-misconfigured, hpa-maxed]
+//	MAX_REPLICAS           its maximum, decimal [hpa-maxed]
+//	PDB_NAME               the PodDisruptionBudget [pdb-blocks]
+//	FINALIZER              the finalizer that is left [finalizer-stuck, when the object is known]
+//	OBJECT_KIND            kind of the object that is not deleted [finalizer-stuck]
+//	OBJECT_NAME            its name [finalizer-stuck]
+//	STORAGE_SIZE           what the claim asks for, a quantity [disk-full, when it is a claim]
 //	LIMIT_RANGE            the LimitRange [limitrange-violation; limits-injected, when it is one]
 //	DOMAINS                how many values it has, decimal: the most Pods that find a place [anti-affinity-deadlock, when more are wanted]
 //	QUOTA_NAME             the ResourceQuota [quota-*]
@@ -138,7 +158,7 @@
 //	QUOTA_HARD             its hard value, a quantity [quota-exceeded]
 //	QUOTA_USED             its used value, a quantity [quota-exceeded]
 //	QUOTA_REQUIRED         hard value that would let the refused Pods in, a quantity [quota-exceeded]
-//	SERVICE_NAME           the Service [service-*, dependency-*, connections-exhausted, traffic-policy-local; ingress-backend and network-policy, when it is about one]
+//	SERVICE_NAME           the Service [service-*, dependency-*, connections-exhausted, traffic-policy-local, dns-down; ingress-backend and network-policy, when it is about one]
 //	SELECTOR               selector of the Service, "k=v,k=v" in key order [service-selector-mismatch]
 //	SUGGESTED_SELECTOR     selector that matches the workload [service-selector-mismatch]
 //	PORT                   the port that is wrong, number or name [probe-misconfigured, service-port-mismatch, port-conflict; env-wrong, when it is the port]
@@ -157,6 +177,6 @@
 //	GATEWAY_NAME           the Gateway that does not exist [ingress-backend, when that is what is missing]
 //	VERB                   what the API server refuses to do [rbac-denied]
 //	API_RESOURCE           to which resource, with its subresource [rbac-denied]
-//	RESOURCE_KIND          kind of the custom resource [custom-resource-not-ready, certificate-invalid, gitops-failed]
-//	RESOURCE_NAME          its name [custom-resource-not-ready, certificate-invalid, gitops-failed]
+//	RESOURCE_KIND          kind of the custom resource [custom-resource-not-ready, certificate-invalid, gitops-failed, mesh-policy, chaos-experiment]
+//	RESOURCE_NAME          its name [custom-resource-not-ready, certificate-invalid, gitops-failed, mesh-policy, chaos-experiment]
 package diagnose

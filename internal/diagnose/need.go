@@ -45,6 +45,9 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		switch s.kind {
 		case podUnscheduled:
 			n.AllPods = true
+			if q.overlooked(s.object) && !slices.Contains(n.Namespaces, "kube-system") {
+				n.Namespaces = append(n.Namespaces, "kube-system")
+			}
 		case containerDying, containerNotReady:
 			if s.container.lastRun().exists() {
 				n.addLog(s, true)
@@ -53,6 +56,13 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		case callFails:
 			if len(n.Logs) < maxCallLogs {
 				n.addLog(s, false)
+			}
+		}
+		for _, ref := range q.dnsNeeds(s) {
+			if ref.Kind == "ConfigMap" && !slices.Contains(n.ConfigMaps, ref) {
+				n.ConfigMaps = append(n.ConfigMaps, ref)
+			} else if ref.Namespace != inc.Resource.Namespace && !slices.Contains(n.Namespaces, ref.Namespace) {
+				n.Namespaces = append(n.Namespaces, ref.Namespace)
 			}
 		}
 		if s.object == nil {

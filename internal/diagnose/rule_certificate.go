@@ -59,7 +59,7 @@ func (catalogue) CertificateInUse() rule {
 						continue
 					}
 					for _, next := range q.resourceSymptoms(cert) {
-						out = append(out, answer{settles: true, next: &next, via: []link{
+						out = append(out, answer{settles: true, tie: proven, next: &next, via: []link{
 							{s.subject, fmt.Sprintf("container %q says %s", s.container.name, quote(said.text)), []cite{said.cite}},
 							{pod.ref, fmt.Sprintf("it mounts Secret %q, which %s makes", ref.Name, cert.ref), []cite{at(r.name), at(cert.At("spec", "secretName"))}},
 						}})

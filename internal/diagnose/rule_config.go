@@ -92,7 +92,7 @@ func (catalogue) ConfigInvalid() rule {
 		explains: []symptomKind{containerDying},
 		why: func(q *inquiry, s symptom) []answer {
 			last := s.container.lastRun()
-			if !last.exists() || last.exitCode == 0 || last.exitCode == 137 || last.exitCode >= 126 && last.exitCode <= 128 || q.probeKill(s.object, *s.container, last) != nil {
+			if !last.exists() || last.exitCode == 0 || last.exitCode == 137 || last.exitCode >= 126 && last.exitCode <= 128 || q.probeKill(s.object, *s.container, last) != nil || q.isDNS(s.object) {
 				return nil
 			}
 			lines := q.tail(s)

@@ -17,17 +17,17 @@ func (catalogue) ResourceParts() rule {
 			var out []answer
 			for _, child := range q.snap.Children(s.subject) {
 				for _, next := range q.symptomsOf(child) {
-					out = append(out, answer{via: []link{{s.subject, fmt.Sprintf("it owns %s", child.ref), []cite{at(child.At("metadata", "ownerReferences"))}}}, next: &next, settles: true})
+					out = append(out, answer{via: []link{{s.subject, fmt.Sprintf("it owns %s", child.ref), []cite{at(child.At("metadata", "ownerReferences"))}}}, next: &next, tie: proven, settles: true})
 				}
 			}
 			for _, r := range q.managed(s.object) {
 				for _, next := range q.symptomsOf(r.object) {
-					out = append(out, answer{via: []link{{s.subject, fmt.Sprintf("it manages %s", r.object.ref), []cite{at(r.place)}}}, next: &next, settles: true})
+					out = append(out, answer{via: []link{{s.subject, fmt.Sprintf("it manages %s", r.object.ref), []cite{at(r.place)}}}, next: &next, tie: proven, settles: true})
 				}
 			}
 			for _, r := range q.refersTo(s.object) {
 				for _, next := range q.resourceSymptoms(r.object) {
-					out = append(out, answer{via: []link{{s.subject, fmt.Sprintf("it refers to %s", r.object.ref), []cite{at(r.place)}}}, next: &next, settles: true})
+					out = append(out, answer{via: []link{{s.subject, fmt.Sprintf("it refers to %s", r.object.ref), []cite{at(r.place)}}}, next: &next, tie: proven, settles: true})
 				}
 			}
 			return out

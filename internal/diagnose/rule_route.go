@@ -18,7 +18,7 @@ func (catalogue) Route() rule {
 			}
 			for _, f := range faults {
 				if f.next != nil {
-					out = append(out, answer{via: []link{f.nextLink}, next: f.next})
+					out = append(out, answer{via: []link{f.nextLink}, next: f.next, tie: proven})
 					continue
 				}
 				if direct > 0 && (f.detail == "Accepted" || f.detail == "ResolvedRefs") {
