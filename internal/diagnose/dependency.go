@@ -267,6 +267,10 @@ type tie struct {
 	strong directness
 }
 
+// overheard is how surely a container's symptom comes from a Service that nothing but its log names. A log is text that
+// anybody may have written: what hangs on it alone stays below what is done without asking a person.
+const overheard directness = 0.75
+
 // ties returns the dependencies that can be behind a symptom. A container that logs and says nothing about a
 // dependency does not fail for it, save an init container that runs and waits: those are often silent.
 func (q *inquiry) ties(s symptom) []tie {
@@ -289,6 +293,8 @@ func (q *inquiry) ties(s symptom) []tie {
 		t := tie{dependency: d, said: complaintAbout(lines, d, all), strong: inferred}
 		switch {
 		case t.said != nil && t.said.overtaken: // it fits, and what the program says last may be the reason
+		case t.said != nil && t.heard != nil:
+			t.strong = overheard
 		case t.said != nil && t.said.named:
 			t.strong = proven
 		case t.said != nil:
@@ -304,7 +310,7 @@ func (q *inquiry) ties(s symptom) []tie {
 }
 
 // heardOf returns the Services that exist and that a container's complaints name, though no configuration that was read does:
-// a Secret does, or the program has them built in.
+// a Secret does, or the program has them built in. Only those of its own namespace are taken from a log.
 func (q *inquiry) heardOf(s symptom, lines []spoken, known []dependency) []dependency {
 	var out []dependency
 	for _, l := range lines {
@@ -313,7 +319,7 @@ func (q *inquiry) heardOf(s symptom, lines []spoken, known []dependency) []depen
 		}
 		for _, a := range addressesIn(l.text) {
 			d := dependency{address: a, heard: &l.cite}
-			if (a.sure || a.port > 0) && q.resolveDependency(&d, s.subject.Namespace) && d.svc != nil && !isOwnService(d.svc, s.object) &&
+			if (a.sure || a.port > 0) && q.resolveDependency(&d, s.subject.Namespace) && d.svc != nil && !isOwnService(d.svc, s.object) && d.ref.Namespace == s.subject.Namespace &&
 				!slices.ContainsFunc(out, func(o dependency) bool { return o.ref.Same(d.ref) }) {
 				out = append(out, d)
 			}

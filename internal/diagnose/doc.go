@@ -165,7 +165,7 @@
 //	SUGGESTED_PORT         the container port that is there [probe-misconfigured, service-port-mismatch]
 //	PROBE                  liveness, readiness or startup [probe-*]
 //	SERVICE_ACCOUNT        the ServiceAccount [serviceaccount-missing, rbac-denied]
-//	ENV_NAME               the variable [env-missing; env-wrong, when it is a variable]
+//	ENV_NAME               the variable [env-missing, when an earlier revision set it; env-wrong, when it is a variable]
 //	SUGGESTED_HOST         a Service that exists, as the container's configuration may name it [env-wrong]
 //	CPU_LIMIT              the CPU limit, as written [cpu-throttled]
 //	HELM_RELEASE           the Helm release [helm-failed]

@@ -249,7 +249,7 @@ func (q *inquiry) envMissing(s symptom, l spoken, name string, value Value) *cau
 	env := s.container.spec.At("env")
 	c := &cause{
 		class: ClassEnvMissing, target: target, detail: s.container.name + "/" + name, direct: compared, timing: timingUnrelated,
-		signals: q.orRollout(s, "CrashLoopBackOff", "EnvMissing"), params: map[string]string{"CONTAINER": s.container.name, "ENV_NAME": name},
+		signals: q.orRollout(s, "CrashLoopBackOff", "EnvMissing"), params: map[string]string{"CONTAINER": s.container.name},
 		last: link{target, fmt.Sprintf("container %q does not set variable %s, which the program asks for: %s", s.container.name, name, quote(l.text)), []cite{at(env), l.cite}},
 	}
 	if value.Exists() {
@@ -265,7 +265,7 @@ func (q *inquiry) envMissing(s symptom, l spoken, name string, value Value) *cau
 	if u, ok := q.lastUpdate(s.object); ok {
 		for _, ch := range u.changes {
 			if ch.concerns(s.container.name) && ch.from.Exists() && !ch.to.Exists() && strings.Contains(ch.field, "env["+name+"]") {
-				c.direct = proven
+				c.direct, c.params["ENV_NAME"] = proven, name
 				c.last.statement += fmt.Sprintf("; revision %d removed it", u.current.number)
 				c.last.proof = append(c.last.proof, at(ch.from))
 			}
