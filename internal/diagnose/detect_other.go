@@ -8,6 +8,11 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
+// nodeRef names a node.
+func nodeRef(name string) incident.Ref {
+	return incident.Ref{APIVersion: "v1", Kind: "Node", Name: name}
+}
+
 // nodeOf returns the node that a Pod is bound to, or nil when there is none or it was not read.
 func (q *inquiry) nodeOf(pod *Object) *Object {
 	name := pod.At("spec", "nodeName").Str()

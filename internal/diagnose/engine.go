@@ -35,6 +35,12 @@ const (
 	cronIdle          symptomKind = "CronJob idle"        // starts no Job although one is due
 	claimUnbound      symptomKind = "claim unbound"       // a PersistentVolumeClaim without a volume
 	nodeUnready       symptomKind = "node unready"        // a node that does not report or says it is not ready
+	nodePressed       symptomKind = "node under pressure" // a node that runs out of disk, memory or process ids
+	nodeUndrained     symptomKind = "node not drained"    // a cordoned node with Pods that may not be evicted
+	scalerStuck       symptomKind = "scaler stuck"        // an autoscaler that cannot compute
+	scalerFull        symptomKind = "scaler full"         // an autoscaler at its maximum that wants more
+	budgetTight       symptomKind = "budget tight"        // a disruption budget that allows no eviction
+	deletionStuck     symptomKind = "deletion stuck"      // deletion was asked for long ago, and a finalizer is left
 )
 
 // link is a statement about one object with what proves it.

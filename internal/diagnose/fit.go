@@ -107,7 +107,9 @@ type fit struct {
 func (f fit) selected() bool { return len(f.failing) == 0 }
 
 // open reports whether the node takes Pods of this one's kind at all.
-func (f fit) open() bool { return f.selected() && !f.cordoned && !f.unready && len(f.taints)+len(f.pressure) == 0 }
+func (f fit) open() bool {
+	return f.selected() && !f.cordoned && !f.unready && len(f.taints)+len(f.pressure) == 0
+}
 
 // fits judges every node for a Pod.
 func (q *inquiry) fits(pod *Object) []fit {

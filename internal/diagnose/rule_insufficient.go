@@ -21,6 +21,9 @@ func (catalogue) InsufficientResources() rule {
 				}
 				return nil
 			}
+			if q.preemptionOf(s) != nil {
+				return nil
+			}
 			best, most := scarcest(nodes)
 			certain := best.need > most || q.podsKnownOn()
 			_, said := says([]Value{s.text}, "Insufficient "+best.resource)

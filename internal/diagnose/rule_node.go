@@ -30,6 +30,9 @@ func (catalogue) NodeNotReady() rule {
 		explains: []symptomKind{nodeUnready},
 		why: func(q *inquiry, s symptom) []answer {
 			node := s.object
+			if _, without := networkless(node); without {
+				return nil
+			}
 			pods := q.snap.OnNode(s.subject.Name)
 			c := &cause{
 				class: ClassNodeNotReady, target: s.subject, direct: proven, timing: timingUnrelated,

@@ -22,6 +22,9 @@ func (catalogue) OOMLimit() rule {
 				return nil
 			}
 			last := s.container.lastRun()
+			if last.reason == "OOMKilled" && q.injected(s) != nil {
+				return nil
+			}
 			limit := s.container.spec.At("resources", "limits", "memory")
 			direct := directness(0)
 			switch {

@@ -109,6 +109,9 @@ func (q *inquiry) around(w *Object) []*Object {
 			out = append(out, svc)
 		}
 	}
+	if hpa := q.scalerOf(w); hpa != nil {
+		out = append(out, hpa)
+	}
 	out = append(out, q.routesTo(out)...)
 	for _, r := range q.snap.ownersOf(w) {
 		if o := q.snap.resolveOwner(r); o != nil && isCustom(o) {
@@ -150,6 +153,10 @@ func (q *inquiry) inNamespace(ns string) []*Object {
 			}
 		}
 	}
+	if o := q.snap.Object(incident.Ref{APIVersion: "v1", Kind: "Namespace", Name: ns}); o != nil && o.Deleting() {
+		out = append(out, o)
+	}
+	out = append(out, q.snap.Kind("HorizontalPodAutoscaler", ns)...)
 	out = append(out, q.snap.Kind("Service", ns)...)
 	out = append(out, q.routesIn(ns)...)
 	out = append(out, q.customIn(ns)...)
@@ -183,6 +190,9 @@ func (q *inquiry) heirOf(ref incident.Ref) *Object {
 
 // symptomsOf states what is wrong now with one object.
 func (q *inquiry) symptomsOf(o *Object) []symptom {
+	if s, stuck := q.deletionSymptom(o); stuck {
+		return []symptom{s}
+	}
 	switch o.ref.Kind {
 	case "Pod":
 		return q.podSymptoms(o)
@@ -194,6 +204,21 @@ func (q *inquiry) symptomsOf(o *Object) []symptom {
 		return q.claimSymptoms(o)
 	case "Node":
 		if s, bad := q.nodeSymptom(o); bad {
+			return []symptom{s}
+		}
+		if s, bad := q.pressureSymptom(o); bad {
+			return []symptom{s}
+		}
+		if s, bad := q.drainSymptom(o); bad {
+			return []symptom{s}
+		}
+	case "HorizontalPodAutoscaler":
+		if o == q.subject {
+			return q.scalerSymptoms(o)
+		}
+		return q.newScalerSymptoms(o)
+	case "PodDisruptionBudget":
+		if s, tight := budgetSymptom(o); tight {
 			return []symptom{s}
 		}
 	}

@@ -121,7 +121,7 @@ var builtinGroups = map[string]string{
 	"HorizontalPodAutoscaler": "autoscaling", "PodDisruptionBudget": "policy",
 	"EndpointSlice": "discovery.k8s.io", "Ingress": "networking.k8s.io", "NetworkPolicy": "networking.k8s.io",
 	"IngressClass": "networking.k8s.io", "Gateway": gatewayAPI, "GatewayClass": gatewayAPI, "HTTPRoute": gatewayAPI, "GRPCRoute": gatewayAPI,
-	"Role":         "rbac.authorization.k8s.io", "ClusterRole": "rbac.authorization.k8s.io",
+	"Role": "rbac.authorization.k8s.io", "ClusterRole": "rbac.authorization.k8s.io",
 	"RoleBinding": "rbac.authorization.k8s.io", "ClusterRoleBinding": "rbac.authorization.k8s.io",
 	"StorageClass": "storage.k8s.io", "VolumeAttachment": "storage.k8s.io", "Lease": "coordination.k8s.io", "PriorityClass": "scheduling.k8s.io",
 	"ValidatingWebhookConfiguration": "admissionregistration.k8s.io", "MutatingWebhookConfiguration": "admissionregistration.k8s.io",

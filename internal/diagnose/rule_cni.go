@@ -1,0 +1,99 @@
+package diagnose
+
+import (
+	"fmt"
+	"strings"
+)
+
+// networkPlugins returns the DaemonSets that give Pods their network: those that write into the directories where the
+// kubelet's runtime looks for it.
+func (q *inquiry) networkPlugins() []*Object {
+	var out []*Object
+	for _, w := range q.snap.c.Objects {
+		if w.ref.Kind != "DaemonSet" {
+			continue
+		}
+		for _, v := range templateOf(w).At("spec", "volumes").Items() {
+			if p := v.At("hostPath", "path").Str(); strings.HasPrefix(p, "/etc/cni/net.d") || strings.HasPrefix(p, "/opt/cni/bin") {
+				out = append(out, w)
+				break
+			}
+		}
+	}
+	return out
+}
+
+// daemonOn says what is wrong with a DaemonSet on one node; nil when its Pod there is well, or nobody knows.
+func (q *inquiry) daemonOn(w *Object, node string) *link {
+	for _, p := range q.snap.podsOf(w.ref) {
+		if p.At("spec", "nodeName").Str() != node {
+			continue
+		}
+		if bad := q.podSymptoms(p); len(bad) > 0 {
+			return &bad[0].link
+		}
+		return nil
+	}
+	if q.snap.Listed("Pod", w.ref.Namespace) && w.At("status", "desiredNumberScheduled").IntOr(0) > w.At("status", "numberReady").IntOr(0) {
+		return &link{w.ref, "it has no Pod there", []cite{at(w.At("status", "desiredNumberScheduled")), at(w.At("status", "numberReady"))}}
+	}
+	return nil
+}
+
+// networkless returns where a node or its runtime says that there is no network for Pods.
+func networkless(node *Object) (Value, bool) {
+	if c := condition(node, "Ready"); c.At("status").Str() != "True" {
+		if m := c.At("message"); strings.Contains(m.Str(), "NetworkPluginNotReady") || strings.Contains(m.Str(), "cni plugin not initialized") || strings.Contains(m.Str(), "cni config uninitialized") {
+			return m, true
+		}
+	}
+	return Value{}, false
+}
+
+// NetworkPluginDown ends at the DaemonSet that should give Pods their network and does not run on their node, else at the
+// node whose runtime says that it has none.
+func (catalogue) NetworkPluginDown() rule {
+	return rule{
+		explains: []symptomKind{podNotStarting, nodeUnready},
+		why: func(q *inquiry, s symptom) []answer {
+			name, said := s.subject.Name, Value{}
+			if s.kind == nodeUnready {
+				m, without := networkless(s.object)
+				if !without {
+					return nil
+				}
+				said = m
+			} else {
+				message, found := says(q.messagesAbout(s), "sandbox", "network")
+				if !found {
+					message, found = says(q.messagesAbout(s), "network is not ready")
+				}
+				if !found {
+					return nil
+				}
+				name, said = s.object.At("spec", "nodeName").Str(), message
+			}
+			node := q.snap.Object(nodeRef(name))
+			if node == nil {
+				return nil
+			}
+			c := &cause{
+				class: ClassNetworkPluginDown, target: node.ref, direct: stated, timing: timingUnrelated, elsewhere: true, depends: []string{"DaemonSet"},
+				signals: []string{"NetworkPluginDown", "NodeNotReady"}, params: map[string]string{"NODE_NAME": name},
+				last: link{node.ref, "Pods get no network on this node: " + quote(said.Str()), []cite{at(said)}},
+			}
+			for _, w := range q.networkPlugins() {
+				if bad := q.daemonOn(w, name); bad != nil {
+					c.target, c.direct = w.ref, proven
+					c.last.subject = w.ref
+					c.last.statement = fmt.Sprintf("it gives Pods their network, and on node %s it does not run: %s", name, bad.statement)
+					c.last.proof = append(c.last.proof, bad.proof...)
+					c.params["WORKLOAD_KIND"], c.params["WORKLOAD_NAME"], c.params["NAMESPACE"] = "DaemonSet", w.ref.Name, w.ref.Namespace
+					break
+				}
+			}
+			c.summary = fmt.Sprintf("Pods on node %s get no network: %s.", name, c.last.statement)
+			return []answer{{cause: c}}
+		},
+	}
+}
