@@ -46,7 +46,7 @@ const resourceGrace = 5 * time.Minute
 // resourceSymptoms states that a custom resource reports that it is broken: by a condition, or by a phase that says so where
 // it has none. What it said of an earlier spec does not count, and one that has just been made is given time.
 func (q *inquiry) resourceSymptoms(o *Object) []symptom {
-	if !isCustom(o) || o.partial || o.Deleting() || o.At("spec", "suspend").Bool() || o.At("spec", "paused").Bool() {
+	if !isCustom(o) || isChaos(groupOf(o.ref.APIVersion, o.ref.Kind)) || o.partial || o.Deleting() || o.At("spec", "suspend").Bool() || o.At("spec", "paused").Bool() {
 		return nil
 	}
 	if s, bad := q.badHealth(o); bad {

@@ -24,11 +24,10 @@ func isRoute(o *Object) bool {
 
 // backend is a Service and port that a route leads to.
 type backend struct {
-	svc         incident.Ref
-	name        Value // the place of its name
-	port        Value // a number or a name; nowhere when none is said
-	service     *Object
-	serviceKind bool
+	svc     incident.Ref
+	name    Value // the place of its name
+	port    Value // a number or a name; nowhere when none is said
+	service *Object
 }
 
 // backends lists where an Ingress or a route leads to, each Service and port once.

@@ -29,6 +29,7 @@ const (
 	serviceMisaimed   symptomKind = "Service misaimed"    // has endpoints, on a port that nothing serves
 	serviceMixed      symptomKind = "Service mixed"       // has endpoints that do not belong behind it
 	resourceUnready   symptomKind = "resource unready"    // a custom resource that says it is broken
+	podDisturbed      symptomKind = "Pod disturbed"       // faults are injected into it on purpose
 	routeBroken       symptomKind = "route broken"        // an Ingress, Gateway or route leads nowhere
 	serviceAbsent     symptomKind = "Service absent"      // somebody calls it and it does not exist
 	jobHeld           symptomKind = "Job held open"       // its work is done, and its Pod does not end
@@ -228,6 +229,7 @@ type inquiry struct {
 	serviceIndex *serviceIndex // made when first asked for
 	callers      map[objectKey][]caller
 	bound        []binding // made when first asked for
+	chaos        []*Object // the same
 }
 
 func newInquiry(snap *Snapshot, inc incident.Incident) *inquiry {

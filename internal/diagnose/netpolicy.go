@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -142,9 +143,7 @@ func (q *inquiry) namespaceLabels(name string) (labels map[string]string, read b
 			return ns.Labels(), true
 		}
 		labels = map[string]string{nameLabel: name}
-		for k, v := range ns.Labels() {
-			labels[k] = v
-		}
+		maps.Copy(labels, ns.Labels())
 		return labels, true
 	}
 	return map[string]string{nameLabel: name}, false

@@ -143,8 +143,10 @@ func (q *inquiry) shortfall(r request) *shortfall {
 	}
 	for _, b := range bound {
 		if b.role == nil && q.snap.Knows(b.ref) == Absent {
-			return &shortfall{target: b.object.ref, direct: proven, proof: []cite{at(b.object.At("roleRef")), gone(b.ref)},
-				statement: fmt.Sprintf("it binds %s, which does not exist", b.ref)}
+			return &shortfall{
+				target: b.object.ref, direct: proven, proof: []cite{at(b.object.At("roleRef")), gone(b.ref)},
+				statement: fmt.Sprintf("it binds %s, which does not exist", b.ref),
+			}
 		}
 	}
 	for _, b := range all {
@@ -153,8 +155,10 @@ func (q *inquiry) shortfall(r request) *shortfall {
 		}
 		place := b.object.At("subjects")
 		if b.covers(r.account) { // in another namespace, or in one namespace where the whole cluster is asked for
-			return &shortfall{target: b.object.ref, direct: compared, proof: []cite{at(place), at(b.role.At("rules"))},
-				statement: fmt.Sprintf("it gives %s in namespace %s only", b.ref, b.object.ref.Namespace)}
+			return &shortfall{
+				target: b.object.ref, direct: compared, proof: []cite{at(place), at(b.role.At("rules"))},
+				statement: fmt.Sprintf("it gives %s in namespace %s only", b.ref, b.object.ref.Namespace),
+			}
 		}
 		if b.object.ref.Kind == "RoleBinding" && b.object.ref.Namespace != r.namespace {
 			continue
@@ -163,8 +167,10 @@ func (q *inquiry) shortfall(r request) *shortfall {
 			name, ns := subject.At("name").Str(), subject.At("namespace").Str()
 			ref := incident.Ref{APIVersion: "v1", Kind: "ServiceAccount", Namespace: ns, Name: name}
 			if subject.At("kind").Str() == "ServiceAccount" && (name == r.account.Name || ns == r.account.Namespace && q.snap.Knows(ref) == Absent) {
-				return &shortfall{target: b.object.ref, direct: proven, proof: []cite{at(subject), at(b.role.At("rules"))},
-					statement: fmt.Sprintf("it gives %s to %s, not to %s", b.ref, ref, r.account)}
+				return &shortfall{
+					target: b.object.ref, direct: proven, proof: []cite{at(subject), at(b.role.At("rules"))},
+					statement: fmt.Sprintf("it gives %s to %s, not to %s", b.ref, ref, r.account),
+				}
 			}
 		}
 	}

@@ -99,7 +99,7 @@ func (catalogue) CustomResource() rule {
 			c := &cause{
 				class: ClassCustomResource, target: s.subject, direct: stated, timing: timingUnrelated, elsewhere: true, tier: rollout,
 				signals: []string{"ResourceNotReady"}, params: map[string]string{"RESOURCE_KIND": s.subject.Kind, "RESOURCE_NAME": s.subject.Name},
-				last:    s.link, summary: fmt.Sprintf("%s %s.", s.subject, s.statement),
+				last: s.link, summary: fmt.Sprintf("%s %s.", s.subject, s.statement),
 			}
 			switch group := groupOf(s.subject.APIVersion, s.subject.Kind); {
 			case group == certificateGroup && slices.Contains([]string{"Certificate", "Issuer", "ClusterIssuer", "CertificateRequest"}, s.subject.Kind):

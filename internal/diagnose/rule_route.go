@@ -1,6 +1,9 @@
 package diagnose
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+)
 
 // Route ends at an Ingress, Gateway or route that names a class, a Service, a port or a Secret which is not there, and leads on to
 // the Service behind one that is as it should be.
@@ -29,9 +32,7 @@ func (catalogue) Route() rule {
 					signal = "IngressClassNotFound"
 				}
 				params := map[string]string{"ROUTE_KIND": s.subject.Kind, "ROUTE_NAME": s.subject.Name}
-				for k, v := range f.params {
-					params[k] = v
-				}
+				maps.Copy(params, f.params)
 				out = append(out, answer{cause: &cause{
 					class: f.class, target: s.subject, detail: f.detail, direct: f.direct, timing: timingUnrelated, elsewhere: true,
 					signals: []string{signal}, params: params, depends: []string{"Service", "Secret", "IngressClass"},

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -122,9 +123,7 @@ func distinguishing(selector, member, stranger map[string]string) map[string]str
 	for _, k := range sortedKeys(member) {
 		if stranger[k] != member[k] && k != "pod-template-hash" && k != "controller-revision-hash" {
 			out := map[string]string{k: member[k]}
-			for key, v := range selector {
-				out[key] = v
-			}
+			maps.Copy(out, selector)
 			return out
 		}
 	}

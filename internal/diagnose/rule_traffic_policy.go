@@ -25,8 +25,10 @@ func (catalogue) TrafficPolicyLocal() rule {
 					class: ClassTrafficPolicyLocal, target: t.ref, direct: max(t.strong, compared), timing: timingUnrelated, elsewhere: true,
 					signals: []string{"NoLocalEndpoint", "Unhealthy"}, depends: []string{"EndpointSlice"},
 					params: map[string]string{"SERVICE_NAME": t.ref.Name, "NODE_NAME": node.Str()},
-					last: link{t.ref, fmt.Sprintf("its internalTrafficPolicy is Local, and it has no ready endpoint on node %s, where the caller runs", node.Str()),
-						append([]cite{at(policy), at(node)}, *elsewhere)},
+					last: link{
+						t.ref, fmt.Sprintf("its internalTrafficPolicy is Local, and it has no ready endpoint on node %s, where the caller runs", node.Str()),
+						append([]cite{at(policy), at(node)}, *elsewhere),
+					},
 					summary: fmt.Sprintf("%s leads callers to endpoints on their own node only, and there is none on node %s, where %s runs.", t.ref, node.Str(), q.owner(s.object)),
 				}
 				out = append(out, answer{via: t.links(s), cause: c})

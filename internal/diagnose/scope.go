@@ -265,6 +265,9 @@ func (q *inquiry) roots(own, related []*Object) []root {
 		}
 	}
 	if len(out) == 0 {
+		add(q.disturbed(own), false)
+	}
+	if len(out) == 0 {
 		add(q.callSymptoms(own, related), false)
 	}
 	for _, o := range related {
