@@ -199,7 +199,7 @@ func (q *inquiry) symptomsOf(o *Object) []symptom {
 	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "ReplicationController":
 		return q.workloadSymptoms(o)
 	case "Service":
-		return q.serviceSymptoms(o)
+		return q.inUse(o, q.serviceSymptoms(o))
 	case "PersistentVolumeClaim":
 		return q.claimSymptoms(o)
 	case "Node":
