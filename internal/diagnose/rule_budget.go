@@ -156,11 +156,15 @@ func (catalogue) FinalizerStuck() rule {
 }
 
 func finalizerCause(s symptom) *cause {
-	return &cause{
+	c := &cause{
 		class: ClassFinalizerStuck, target: s.subject, direct: proven, timing: timingUnrelated, signals: []string{"DeletionStuck"}, elsewhere: true,
-		params: map[string]string{"OBJECT_KIND": s.subject.Kind, "OBJECT_NAME": s.subject.Name, "NAMESPACE": s.subject.Namespace},
+		params: map[string]string{"OBJECT_KIND": s.subject.Kind, "OBJECT_NAME": s.subject.Name},
 		wanted: []wanted{{"the controller that owns the finalizer, and its log", false}},
 	}
+	if s.subject.Namespace != "" {
+		c.params["NAMESPACE"] = s.subject.Namespace
+	}
+	return c
 }
 
 func stuckNamespace(q *inquiry, s symptom) []answer {

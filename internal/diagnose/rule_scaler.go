@@ -61,7 +61,7 @@ func (catalogue) HPAMisconfigured() rule {
 		why: func(q *inquiry, s symptom) []answer {
 			hpa := s.object
 			c := &cause{
-				class: ClassHPAMisconfigured, target: hpa.ref, direct: stated, timing: timingUnrelated, signals: []string{"HPANotScaling"},
+				class: ClassHPAMisconfigured, target: hpa.ref, direct: stated, timing: timingUnrelated, signals: []string{"HPANotScaling"}, elsewhere: true,
 				params: map[string]string{"HPA_NAME": hpa.ref.Name},
 				last:   link{hpa.ref, "it cannot compute how many Pods there should be: " + quote(s.text.Str()), []cite{at(s.text)}},
 			}
@@ -120,7 +120,7 @@ func (catalogue) HPAMaxed() rule {
 			hpa := s.object
 			most := hpa.At("spec", "maxReplicas")
 			c := &cause{
-				class: ClassHPAMaxed, target: hpa.ref, direct: proven, timing: timingUnrelated, signals: []string{"HPAMaxedOut"},
+				class: ClassHPAMaxed, target: hpa.ref, direct: proven, timing: timingUnrelated, signals: []string{"HPAMaxedOut"}, elsewhere: true,
 				params: map[string]string{"HPA_NAME": hpa.ref.Name, "MAX_REPLICAS": most.Text()},
 				last:   link{hpa.ref, fmt.Sprintf("spec.maxReplicas is %s, and what it measures asks for more", most.Text()), []cite{at(most), at(condition(hpa, "ScalingLimited").At("status"))}},
 			}
