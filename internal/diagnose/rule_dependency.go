@@ -21,7 +21,7 @@ func (catalogue) Dependencies() rule {
 				if s.kind == callFails && (t.said == nil || t.svc == nil && q.behindAbsent(t.ref) == nil) {
 					continue // a client that is well may do without what it names
 				}
-				if t.loose && t.svc == nil && q.misnamed(s, t) == nil && q.snap.Knows(t.ref) != Absent || t.said != nil && (t.said.kind == refusesUs || t.said.kind == exhausted) || q.misnamed(s, t) != nil {
+				if t.said != nil && (t.said.kind == refusesUs || t.said.kind == exhausted) || q.misnamed(s, t) != nil {
 					continue
 				}
 				settles := t.strong == proven && !q.rolloutTouched(s, t)

@@ -293,7 +293,8 @@ func wantedVariables(line string) []string {
 	aboutEnv := holds("env", "variable", "keyerror")
 	lacks := holds("not set", "unset", "must be set", "is required", "are required", "undefined", "not defined", "is empty", "not provided", "must be provided",
 		"cannot be empty", "must not be empty", "need to set", "not configured", "must be specified", "not specified", "is missing", "missing required")
-	if !lacks && !(aboutEnv && holds("keyerror", "required", "missing", "not found", "unbound", "not present", "no value", "lookup")) || goesOn(line) || isMild(line) {
+	lacks = lacks || aboutEnv && holds("keyerror", "required", "missing", "not found", "unbound", "not present", "no value", "lookup")
+	if !lacks || goesOn(line) || isMild(line) {
 		return nil
 	}
 	var out []string
