@@ -180,8 +180,14 @@ func (q *inquiry) refusal(w *Object) *refused {
 		if condition(w, "Complete").At("status").Str() == "True" || condition(w, "Failed").At("status").Str() == "True" {
 			return nil
 		}
-	case "Deployment", "CronJob":
-		return nil // their controllers create no Pods
+	case "Deployment":
+		c := condition(w, "Progressing")
+		if c.At("status").Str() == "False" && c.At("reason").Str() == "ReplicaSetCreateError" {
+			return &refused{w, c.At("message"), []cite{at(c.At("reason")), at(c.At("message"))}}
+		}
+		return nil // it creates no Pods itself
+	case "CronJob":
+		return nil
 	}
 	var alive int64
 	for _, child := range q.snap.Children(w.ref) {
@@ -193,10 +199,10 @@ func (q *inquiry) refusal(w *Object) *refused {
 		alive = w.At("status", "replicas").IntOr(0)
 	}
 	enough := alive >= want
-	if c := condition(w, "ReplicaFailure"); c.At("status").Str() == "True" && !enough {
+	ev := q.lastEvent(w, "FailedCreate")
+	if c := condition(w, "ReplicaFailure"); c.At("status").Str() == "True" && !enough && (c.At("message").Exists() || ev == nil) {
 		return &refused{w, c.At("message"), []cite{at(c.At("reason")), at(c.At("message"))}}
 	}
-	ev := q.lastEvent(w, "FailedCreate")
 	if ev == nil {
 		return nil
 	}

@@ -161,7 +161,7 @@ func (q *inquiry) blind(own []*Object) bool {
 		return q.subject == nil
 	}
 	for _, o := range own {
-		if o.partial {
+		if o.partial || !q.seen(o) {
 			return true
 		}
 		if workloadKinds[o.ref.Kind] && !o.At("status").Exists() && !q.snap.Listed("Pod", o.ref.Namespace) {
@@ -169,6 +169,32 @@ func (q *inquiry) blind(own []*Object) bool {
 		}
 	}
 	return false
+}
+
+// vital are the fields without which it cannot be said that an object is well.
+var vital = map[string][]string{
+	"Pod":                   {"/spec/nodeName", "/spec/containers", "/status/containerStatuses"},
+	"Service":               {"/spec/selector", "/spec/ports"},
+	"Node":                  {"/status/conditions"},
+	"PersistentVolumeClaim": {"/status/phase"},
+	"Deployment":            {"/spec/replicas"}, "ReplicaSet": {"/spec/replicas"}, "StatefulSet": {"/spec/replicas"},
+	"DaemonSet": {}, "Job": {}, "CronJob": {"/spec/schedule"}, "ConfigMap": {"/data"}, "Secret": {}, "ServiceAccount": {}, "Namespace": {}, "StorageClass": {},
+}
+
+// seen reports whether enough of an object, and of the Pods below it, was read to say that it is well.
+func (q *inquiry) seen(o *Object) bool {
+	if o.fields != nil {
+		paths, known := vital[o.ref.Kind]
+		if !known {
+			paths = []string{"/spec"}
+		}
+		for _, path := range paths {
+			if !o.Covers(path) {
+				return false
+			}
+		}
+	}
+	return o.ref.Kind == "Pod" || !slices.ContainsFunc(q.snap.podsOf(o.ref), func(p *Object) bool { return !q.seen(p) })
 }
 
 // gaps marks what the missing readings could have changed.

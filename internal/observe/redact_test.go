@@ -146,8 +146,10 @@ func TestScrubObject(t *testing.T) {
 	tree := map[string]any{
 		"kind": "Pod",
 		"metadata": map[string]any{
-			"name": "api-token-7c9d", "labels": map[string]any{"token": "password=not-a-secret-label"}, "managedFields": []any{"x"},
-			"annotations": map[string]any{"kubectl.kubernetes.io/last-applied-configuration": "{…}", "example.com/webhook-token": "tok-1234567", "note": "password=hunter22"},
+			"name": "api-token-7c9d", "labels": map[string]any{"token": "password=not-a-secret-label"}, "managedFields": []any{map[string]any{
+				"manager": "kubectl-edit", "time": "2026-11-20T10:00:00Z", "fieldsV1": map[string]any{"f:spec": map[string]any{"f:containers": map[string]any{}}},
+			}},
+			"annotations": map[string]any{lastApplied: `{"kind":"Pod","spec":{"containers":[{"env":[{"name":"DB_PASSWORD","value":"correct-horse"},{"name":"MODE","value":"slow"}]}]}}`, "example.com/webhook-token": "tok-1234567", "note": "password=hunter22"},
 		},
 		"spec": map[string]any{"containers": []any{map[string]any{
 			"env":  []any{map[string]any{"name": "DB_PASSWORD", "value": "correct-horse"}, map[string]any{"name": "MODE", "value": "fast"}, map[string]any{"name": "API_KEY", "value": "$(OTHER)"}},
@@ -174,8 +176,11 @@ func TestScrubObject(t *testing.T) {
 			t.Errorf("%s = %q, want %q", path, want, expected)
 		}
 	}
-	if o.At("metadata", "managedFields").Exists() || o.At("metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration").Exists() {
-		t.Error("managedFields or last-applied-configuration is kept")
+	if got := o.At("metadata", "managedFields").Text(); got != `[{"fieldsV1":{"f:spec":{}},"manager":"kubectl-edit","time":"2026-11-20T10:00:00Z"}]` {
+		t.Errorf("managedFields = %s", got)
+	}
+	if got := o.At("metadata", "annotations", lastApplied).Str(); !strings.Contains(got, "slow") || strings.Contains(got, "correct-horse") {
+		t.Errorf("last applied = %s", got)
 	}
 }
 

@@ -2,6 +2,7 @@ package observe
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,21 +11,18 @@ import (
 	"kubernaut.ai/kubernaut/internal/diagnose"
 )
 
-// droppedAnnotations repeat whole objects, values of environment variables included.
-var droppedAnnotations = []string{"kubectl.kubernetes.io/last-applied-configuration"}
+// lastApplied repeats the whole object as it was last applied, values of environment variables included.
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // scrub makes an object's tree fit to be kept: what nobody reads is dropped, secrets are replaced, and
-// ConfigMap values are replaced by their size. It changes the tree in place.
+// long ConfigMap values are replaced by their size. It changes the tree in place.
 func scrub(r *Redactor, it item) {
 	tree := it.tree
 	if meta, ok := tree["metadata"].(map[string]any); ok {
 		if !it.history {
-			delete(meta, "managedFields")
+			shortenHistory(meta)
 		}
 		if annotations, ok := meta["annotations"].(map[string]any); ok {
-			for _, name := range droppedAnnotations {
-				delete(annotations, name)
-			}
 			for _, name := range sortedNames(annotations) {
 				if s, ok := annotations[name].(string); ok && secretName(lastSegment(name)) {
 					annotations[name] = r.Secret(s)
@@ -34,15 +32,85 @@ func scrub(r *Redactor, it item) {
 	}
 	switch tree["kind"] {
 	case "ConfigMap":
-		omitValues(tree)
+		hideValues(r, tree)
 	case "Secret": // only ever from files: the live reader asks for metadata
 		omitValues(tree)
 		delete(tree, "stringData")
 	}
 	hideNamed(r, tree)
+	if meta, ok := tree["metadata"].(map[string]any); ok {
+		if annotations, ok := meta["annotations"].(map[string]any); ok {
+			scrubApplied(r, annotations)
+		}
+	}
 }
 
-// omitValues keeps the keys of a ConfigMap or Secret and says how long each value was.
+// scrubApplied redacts what was last applied as the object itself; what is no JSON of an object is dropped.
+func scrubApplied(r *Redactor, annotations map[string]any) {
+	text, ok := annotations[lastApplied].(string)
+	if !ok {
+		return
+	}
+	delete(annotations, lastApplied)
+	var applied map[string]any
+	dec := json.NewDecoder(strings.NewReader(text))
+	dec.UseNumber()
+	if dec.Decode(&applied) != nil || applied["spec"] == nil {
+		return
+	}
+	if meta, ok := applied["metadata"].(map[string]any); ok {
+		delete(meta, "annotations")
+	}
+	scrub(r, item{tree: applied})
+	redactText(r, applied)
+	if b, err := json.Marshal(applied); err == nil {
+		annotations[lastApplied] = string(b)
+	}
+}
+
+// shortenHistory keeps who wrote an object when, and of which fields only the top.
+func shortenHistory(meta map[string]any) {
+	entries, ok := meta["managedFields"].([]any)
+	if !ok {
+		delete(meta, "managedFields")
+		return
+	}
+	for _, e := range entries {
+		entry, _ := e.(map[string]any)
+		if fields, ok := entry["fieldsV1"].(map[string]any); ok {
+			top := map[string]any{}
+			for k := range fields {
+				top[k] = map[string]any{}
+			}
+			entry["fieldsV1"] = top
+		}
+	}
+}
+
+// maxConfigValue is the longest value of a ConfigMap that is kept.
+const maxConfigValue = 32 << 10
+
+// hideValues replaces those values of a ConfigMap whose keys say that they are secret, and those that are too long.
+func hideValues(r *Redactor, tree map[string]any) {
+	data, _ := tree["data"].(map[string]any)
+	for _, k := range sortedNames(data) {
+		s, ok := data[k].(string)
+		switch {
+		case !ok || len(s) > maxConfigValue:
+			data[k] = omitted(len(s))
+		case secretName(k):
+			data[k] = r.Secret(s)
+		}
+	}
+	if binary, ok := tree["binaryData"].(map[string]any); ok {
+		for k, v := range binary {
+			s, _ := v.(string)
+			binary[k] = omitted(len(s))
+		}
+	}
+}
+
+// omitValues keeps the keys of a Secret and says how long each value was.
 func omitValues(tree map[string]any) {
 	for _, field := range []string{"data", "binaryData"} {
 		data, ok := tree[field].(map[string]any)

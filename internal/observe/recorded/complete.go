@@ -18,6 +18,9 @@ func (r *reader) complete(merged map[key]*sighting) {
 		if k.kind == "ReplicaSet" || k.kind == "Job" {
 			ownByName(merged, merged[k])
 		}
+		if k.kind == "Job" && merged[k].fields != nil {
+			r.jobFailure(merged[k])
+		}
 	}
 	for _, k := range keys {
 		if k.kind != "Pod" {
@@ -32,6 +35,32 @@ func (r *reader) complete(merged map[key]*sighting) {
 		if pod.pod != nil && pod.fields != nil {
 			containers(pod, owner, spoken[nameKey{pod.namespace, pod.name}])
 		}
+	}
+}
+
+// jobFailure takes from the Job controller's event what it wrote into the condition in the same words.
+func (r *reader) jobFailure(job *sighting) {
+	status, _ := job.tree["status"].(map[string]any)
+	list, _ := status["conditions"].([]any)
+	for _, e := range r.events {
+		object, _ := e.tree["involvedObject"].(map[string]any)
+		reason, _ := e.tree["reason"].(string)
+		if object["kind"] != "Job" || object["name"] != job.name || e.namespace != job.namespace || e.tree["type"] != "Warning" {
+			continue
+		}
+		if reason != "BackoffLimitExceeded" && reason != "DeadlineExceeded" && reason != "PodFailurePolicy" {
+			continue
+		}
+		for _, c := range list {
+			if m, ok := c.(map[string]any); ok && m["type"] == "Failed" {
+				if m["reason"] == nil {
+					m["reason"], m["message"] = reason, e.tree["message"]
+				}
+				return
+			}
+		}
+		set(job.tree, append(list, map[string]any{"type": "Failed", "status": "True", "reason": reason, "message": e.tree["message"]}), "status", "conditions")
+		return
 	}
 }
 

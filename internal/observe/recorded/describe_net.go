@@ -17,6 +17,9 @@ func (d *description) service() {
 	d.from(root.kid("Type"), root.entry("Type"), "spec", "type")
 	d.from(root.kid("IP"), root.entry("IP"), "spec", "clusterIP")
 	d.set(root.entry("External Name"), "spec", "externalName")
+	d.set(root.entry("Internal Traffic Policy"), "spec", "internalTrafficPolicy")
+	d.set(root.entry("External Traffic Policy"), "spec", "externalTrafficPolicy")
+	d.covers("/spec/internalTrafficPolicy", "/spec/externalTrafficPolicy")
 	var ports, slicePorts, endpoints []any
 	var cur map[string]any
 	printed := false

@@ -88,7 +88,7 @@ func (d *description) template(n *node, specAt string, withStatus bool) {
 	}
 }
 
-var portOf = regexp.MustCompile(`^(\d+)/(\w+)(?: \(([^)]+)\))?$`)
+var portOf = regexp.MustCompile(`^(\d+)/(\w*)(?: \(([^)]+)\))?$`)
 
 func (d *description) container(c *node, name string) (spec, status map[string]any) {
 	spec = map[string]any{"name": name}
@@ -102,11 +102,21 @@ func (d *description) container(c *node, name string) (spec, status map[string]a
 			if n == 0 {
 				continue
 			}
-			port := map[string]any{"containerPort": n, "protocol": m[2]}
+			port := map[string]any{"containerPort": n}
+			if m[2] != "" {
+				port["protocol"] = m[2]
+			}
 			if m[3] != "" {
 				port["name"] = m[3]
 			}
 			ports = append(ports, port)
+		}
+	}
+	for i, part := range strings.Split(c.entry("Host Port", "Host Ports"), ", ") {
+		if n, ok := number(part); ok && n > 0 && i < len(ports) {
+			if port, ok := ports[i].(map[string]any); ok {
+				port["hostPort"] = n
+			}
 		}
 	}
 	if ports != nil {

@@ -420,7 +420,7 @@ func TestDirectories(t *testing.T) {
 		"Knows Service shop/any":                           "absent",
 		"Knows Pod shop/any":                               "absent",
 		"Knows ConfigMap pay/any":                          "absent",
-		"ConfigMap pay/app /data/a":                        "[omitted: 1 bytes]",
+		"ConfigMap pay/app /data/a":                        "b",
 		"Log pay/api-0/api/previous":                       "2026-11-20T10:09:00.1Z died",
 		"Log shop/web-1/server/previous":                   "gone",
 		"Log shop/web-1/server/current":                    "line|line two",

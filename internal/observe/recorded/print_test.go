@@ -193,7 +193,11 @@ func (p *printer) containers(f line, label, space string, specs, statuses []valu
 			key = "Ports"
 		}
 		w("%s:\t%s\n", key, or(strings.Join(ports, ", "), "<none>"))
-		w("Host Port:\t<none>\n")
+		var hostPorts []string
+		for _, port := range c.At("ports").Items() {
+			hostPorts = append(hostPorts, fmt.Sprintf("%d/TCP", port.At("hostPort").IntOr(0)))
+		}
+		w("%s:\t%s\n", strings.Replace(key, "Port", "Host Port", 1), or(strings.Join(hostPorts, ", "), "<none>"))
 		for _, list := range []string{"command", "args"} {
 			if items := c.At(list).Items(); len(items) > 0 {
 				w("%s:\n", strings.ToUpper(list[:1])+list[1:])

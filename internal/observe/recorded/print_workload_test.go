@@ -35,7 +35,11 @@ func (p *printer) workload(f line, o *diagnose.Object) {
 		p.meta(f, o)
 		f("Selector:\t%s\n", labelSelector(o.At("spec", "selector")))
 		f("Replicas:\t%d desired | %d updated | %d total | %d available | %d unavailable\n", want, n("updatedReplicas"), n("replicas"), max(n("availableReplicas"), n("readyReplicas")), n("unavailableReplicas"))
-		f("StrategyType:\tRollingUpdate\nMinReadySeconds:\t0\nRollingUpdateStrategy:\t25%% max unavailable, 25%% max surge\n")
+		ru := o.At("spec", "strategy", "rollingUpdate")
+		f("StrategyType:\t%s\nMinReadySeconds:\t%d\n", or(o.At("spec", "strategy", "type").Str(), "RollingUpdate"), o.At("spec", "minReadySeconds").IntOr(0))
+		if o.At("spec", "strategy", "type").Str() != "Recreate" {
+			f("RollingUpdateStrategy:\t%s max unavailable, %s max surge\n", or(ru.At("maxUnavailable").Text(), "25%"), or(ru.At("maxSurge").Text(), "25%"))
+		}
 		p.template(f, o.At("spec", "template"))
 		conditionsOf(f, o, "Type", "Status", "Reason")
 		f("OldReplicaSets:\t<none>\nNewReplicaSet:\t<none>\n")
@@ -127,10 +131,22 @@ func (p *printer) service(f line, o *diagnose.Object) {
 			}
 		}
 		if len(slices) == 0 {
-			f("Endpoints:\t<error: endpointslices>\n")
-			continue
+			for _, pod := range p.snap.Labelled("Pod", o.Ref().Namespace, o.At("spec", "selector").StrMap()) {
+				for _, c := range pod.At("status", "conditions").Items() {
+					if c.At("type").Str() == "Ready" && c.At("status").Str() == "True" {
+						n++
+						addresses = append(addresses, fmt.Sprintf("10.1.0.%d:%s", n, target.Text()))
+					}
+				}
+			}
 		}
 		f("Endpoints:\t%s\n", strings.Join(addresses, ","))
+	}
+	if v := o.At("spec", "internalTrafficPolicy").Str(); v != "" {
+		f("Internal Traffic Policy:\t%s\n", v)
+	}
+	if v := o.At("spec", "externalTrafficPolicy").Str(); v != "" {
+		f("External Traffic Policy:\t%s\n", v)
 	}
 	f("Session Affinity:\tNone\n")
 }

@@ -109,7 +109,7 @@ func (p *printer) rowOf(o *diagnose.Object) (head, row []string) {
 	case "Secret":
 		return []string{"NAME", "TYPE", "DATA", "AGE"}, []string{name, "Opaque", "1", created}
 	case "Namespace":
-		return []string{"NAME", "STATUS", "AGE"}, []string{name, "Active", created}
+		return []string{"NAME", "STATUS", "AGE"}, []string{name, or(o.At("status", "phase").Str(), "Active"), created}
 	}
 	return []string{"NAME", "AGE"}, []string{name, created}
 }
@@ -166,6 +166,8 @@ var pluralOf = map[string]string{
 	"Pod": "pods", "Service": "services", "PersistentVolumeClaim": "persistentvolumeclaims", "ResourceQuota": "resourcequotas", "LimitRange": "limitranges", "ServiceAccount": "serviceaccounts", "ConfigMap": "configmaps",
 	"Secret": "secrets", "Node": "nodes", "PersistentVolume": "persistentvolumes", "Namespace": "namespaces", "Deployment": "deployments", "ReplicaSet": "replicasets", "StatefulSet": "statefulsets", "DaemonSet": "daemonsets",
 	"ControllerRevision": "controllerrevisions", "Job": "jobs", "CronJob": "cronjobs", "EndpointSlice": "endpointslices", "HorizontalPodAutoscaler": "hpa", "StorageClass": "storageclasses", "Lease": "leases", "Event": "events",
+	"IngressClass": "ingressclasses", "PriorityClass": "priorityclasses", "VolumeAttachment": "volumeattachments", "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
+	"MutatingWebhookConfiguration": "mutatingwebhookconfigurations", "Role": "roles", "RoleBinding": "rolebindings", "ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings",
 	"NetworkPolicy": "networkpolicies", "PodDisruptionBudget": "poddisruptionbudgets", "Ingress": "ingresses",
 }
 
@@ -211,6 +213,7 @@ func render(snap *diagnose.Snapshot, asYAML bool) []string {
 			rows := [][]string{}
 			for _, o := range objects {
 				head, row := p.rowOf(o)
+				head, row = append(head, "LABELS"), append(row, or(strings.Join(kv(o.Labels(), "="), ","), "<none>"))
 				if all != "" {
 					head, row = append([]string{"NAMESPACE"}, head...), append([]string{o.Ref().Namespace}, row...)
 				}
@@ -219,7 +222,7 @@ func render(snap *diagnose.Snapshot, asYAML bool) []string {
 				}
 				rows = append(rows, row)
 			}
-			fmt.Fprintf(p, "$ kubectl get %s%s -o wide\n", plural, all)
+			fmt.Fprintf(p, "$ kubectl get %s%s --show-labels -o wide\n", plural, all)
 			p.table(rows)
 			for _, o := range objects {
 				d := &printer{snap: snap}

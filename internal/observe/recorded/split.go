@@ -154,9 +154,8 @@ func (r *reader) section(p *piece) {
 		r.dateOutput(p)
 		return
 	}
-	if p.cmd != nil && p.cmd.verb == "other" {
-		r.leaveLines(p, "is the output of another program")
-		return
+	if p.cmd != nil && p.cmd.verb == "other" { // it may print an object, or a log, all the same
+		p.cmd = nil
 	}
 	if p.cmd != nil && p.cmd.verb == "logs" {
 		r.logBlock(p)
@@ -184,14 +183,6 @@ func (r *reader) section(p *piece) {
 		}
 		r.leave(p.file, rest[0].n, rest[0].n, "was not understood")
 		i++
-	}
-}
-
-func (r *reader) leaveLines(p *piece, reason string) {
-	for _, l := range p.lines {
-		if !l.blank() {
-			r.leave(p.file, l.n, l.n, reason)
-		}
 	}
 }
 
