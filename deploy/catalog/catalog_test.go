@@ -108,6 +108,16 @@ func byHand() map[string]string {
 		"dependency-refuses":    "credentials are given out by people",
 		"connections-exhausted": "who may hold how many connections is decided by people",
 		"service-missing":       "the ports of a Service that is gone are recorded nowhere",
+		"pv-mismatch":           "which volume a claim is to have, and what may become of its data, is decided by people",
+		"volume-node-affinity":  "data does not move by itself",
+		"volume-permission":     "who may write to data is decided by people",
+		"host-port-conflict":    "which of two programs has the port is decided by people",
+		"preempted":             "which of two workloads matters more is decided by people",
+		"hpa-misconfigured":     "what a Pod needs is known to those who made it",
+		"limitrange-violation":  "bounds are an agreement between people",
+		"admission-denied":      "a policy is kept or changed by people",
+		"webhook-unavailable":   "whether Pods may be made unchecked is decided by people",
+		"scheduler-down":        "the control plane is repaired by those who run it",
 	}
 }
 

@@ -73,6 +73,7 @@
 //	DiskFull                    a volume has no space left
 //	VolumePermission            a container may not use its volume
 //	NetworkPluginDown           Pods get no network
+//	KubeProxyDown               a node leads Pods to no Service
 //	ScaledToZero                a workload is asked to run no Pod
 //	ImageArchMismatch           an image holds no program for its node
 //	InvalidCommand              a container's command cannot be started
@@ -119,7 +120,7 @@
 //	POD_NAME               one Pod that shows the symptom (all with a Pod)
 //	CONTAINER              the container (all about one container)
 //	REPLICAS               desired replicas now, decimal [scaled-to-zero: the number to scale to; all with a workload that has replicas]
-//	MEMORY_LIMIT           suggested limit, a quantity in Mi [oom-limit]
+//	MEMORY_LIMIT           suggested limit, a quantity in Mi [oom-limit, limits-injected]
 //	CURRENT_MEMORY_LIMIT   limit now, as written [oom-limit, oom-growth, limits-injected]
 //	PREVIOUS_MEMORY_LIMIT  limit in the previous revision, as written [oom-limit, when a rollout lowered it; oom-growth]
 //	REVISION               current revision of the Deployment, decimal [bad-rollout and others after a rollout]
@@ -132,14 +133,14 @@
 //	KEY                    referenced key that is absent [configmap-key-missing, secret-key-missing]
 //	SUGGESTED_NAME         existing object whose name is nearest to the absent one [env-missing, configmap-missing, secret-missing, pvc-missing, serviceaccount-missing, storageclass-missing]
 //	SUGGESTED_KEY          existing key nearest to the absent one [configmap-key-missing, secret-key-missing]
-//	NODE_NAME              the node [node-not-ready, node-cordoned, node-pressure; volume-node-affinity, volume-multi-attach, host-port-conflict: a node that shows it; untolerated-taint and node-selector-mismatch: the node that is nearest to fitting]
+//	NODE_NAME              the node [node-not-ready, node-cordoned, node-pressure, network-plugin-down, kube-proxy-down, preempted; volume-node-affinity, volume-multi-attach, host-port-conflict: a node that shows it; untolerated-taint and node-selector-mismatch: the node that is nearest to fitting]
 //	NODE_SELECTOR          "key=value" that no node satisfies [node-selector-mismatch]
 //	TAINT                  "key=value:Effect" that is not tolerated [untolerated-taint]
 //	RESOURCE               cpu, memory, … of which there is too little [insufficient-resources, limitrange-violation: the one that is bounded]
 //	REQUESTED              what the Pod asks for, a quantity [insufficient-resources]
 //	AVAILABLE              the most that any eligible node has free, a quantity [insufficient-resources]
 //	NODE_SIZE              what the largest eligible node has in all, a quantity [insufficient-resources, when that is enough for the Pod]
-//	PVC_NAME               the claim [pvc-*, pv-mismatch, volume-*, storageclass-*]
+//	PVC_NAME               the claim [pvc-*, pv-mismatch, volume-*, storageclass-*; disk-full, when it is a claim]
 //	STORAGE_CLASS          StorageClass that the claim names [storageclass-missing, pvc-provisioning]
 //	PV_NAME                the PersistentVolume that comes nearest to the claim, or is bound to it [pv-mismatch, volume-node-affinity, volume-multi-attach, when there is one]
 //	TOPOLOGY_KEY           node label by which Pods are kept apart or spread [anti-affinity-deadlock]

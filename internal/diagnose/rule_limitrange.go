@@ -211,6 +211,9 @@ func (catalogue) LimitsInjected() rule {
 				last:    link{in.by.ref, fmt.Sprintf("%s sets the limit of %s, which the template does not state", by, in.limit.Text()), append(in.proof, at(in.template))},
 				summary: fmt.Sprintf("Container %q of %s is killed at a memory limit of %s that %s sets; its template does not state it.", s.container.name, target, in.limit.Text(), by),
 			}
+			if now, ok := milli(in.limit); ok {
+				c.params["MEMORY_LIMIT"] = fmt.Sprintf("%dMi", suggestLimit(now)/1000>>20)
+			}
 			if in.by.ref.Kind == "LimitRange" {
 				c.params["LIMIT_RANGE"] = in.by.ref.Name
 			}
