@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // maxCallers bounds how many Pods of one workload are looked at for what they cannot reach.
@@ -10,14 +11,17 @@ const maxCallers = 3
 
 // callSymptoms states that Pods run, are ready, and say that they cannot reach what they call: those of the objects that are
 // asked about, and those that call them. A Pod whose log was not read may be cut off too. All of these are soft: a
-// log also holds what was overcome, and only something that is wrong now makes a symptom of it.
-func (q *inquiry) callSymptoms(own, related []*Object) []symptom {
+// log also holds what was overcome, and only something that is wrong now makes a symptom of it. Objects that ail have symptoms
+// of their own.
+func (q *inquiry) callSymptoms(own, related []*Object, ailing map[*Object]bool) []symptom {
 	var out []symptom
 	seen := map[*Object]bool{}
+	told := false
 	take := func(w *Object, to *Object) {
 		for _, s := range q.callsOf(w, to) {
 			if !seen[s.object] {
 				out = append(out, s)
+				told = told || s.reason != silent
 			}
 		}
 		for _, s := range out {
@@ -25,12 +29,15 @@ func (q *inquiry) callSymptoms(own, related []*Object) []symptom {
 		}
 	}
 	for _, o := range own {
-		if workloadKinds[o.ref.Kind] || o.ref.Kind == "Pod" {
+		if (workloadKinds[o.ref.Kind] || o.ref.Kind == "Pod") && !ailing[o] {
 			take(o, nil)
 		}
 	}
+	if q.subject != nil && q.subject.ref.Kind == "Namespace" || len(ailing) > 0 {
+		return out
+	}
 	for _, svc := range slices.Concat(own, related) {
-		if svc.ref.Kind != "Service" || len(out) > 0 {
+		if svc.ref.Kind != "Service" || told {
 			continue
 		}
 		for _, c := range q.callersOf(svc) {
@@ -80,10 +87,29 @@ func (q *inquiry) complains(s *symptom) bool {
 	if len(lines) > 0 {
 		return false
 	}
+	q.quiet = append(q.quiet, *s)
+	if start := s.container.runningSince(); start.IsZero() || !q.lastCut().After(start) {
+		return false
+	}
 	s.statement = fmt.Sprintf("container %q runs; no log says whether it reaches what it calls", s.container.name)
 	s.proof = []cite{at(s.container.status.At("state", "running", "startedAt"))}
 	s.reason = silent
 	return true
+}
+
+// lastCut is when something was last written that can cut Pods off from what they call.
+func (q *inquiry) lastCut() time.Time {
+	if q.cut == nil {
+		q.cut = &time.Time{}
+		for _, o := range q.snap.c.Objects {
+			if o.ref.Kind == "NetworkPolicy" || o.ref.Kind == "Service" && o.At("spec", "internalTrafficPolicy").Str() == "Local" {
+				if t := changeOf(o); t.After(*q.cut) {
+					q.cut = &t
+				}
+			}
+		}
+	}
+	return *q.cut
 }
 
 // silent is the reason of a call of which no log speaks.

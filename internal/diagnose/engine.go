@@ -230,6 +230,8 @@ type inquiry struct {
 	callers      map[objectKey][]caller
 	bound        []binding // made when first asked for
 	chaos        []*Object // the same
+	cut          *time.Time
+	quiet        []symptom // of Pods that run and whose log was not read
 }
 
 func newInquiry(snap *Snapshot, inc incident.Incident) *inquiry {

@@ -54,9 +54,7 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 			}
 			n.addLog(s, false)
 		case callFails:
-			if len(n.Logs) < maxCallLogs {
-				n.addLog(s, false)
-			}
+			n.addLog(s, false)
 		}
 		for _, ref := range q.dnsNeeds(s) {
 			if ref.Kind == "ConfigMap" && !slices.Contains(n.ConfigMaps, ref) {
@@ -84,6 +82,11 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		}
 		if len(snap.EventsOf(s.object.ref)) == 0 && !s.since.IsZero() && q.now.Sub(s.since) > eventRetention {
 			n.NoEvents = append(n.NoEvents, s.object.ref)
+		}
+	}
+	for _, s := range q.quiet {
+		if len(n.Logs) < maxCallLogs {
+			n.addLog(s, false)
 		}
 	}
 	if !slices.ContainsFunc(q.asked, func(s symptom) bool { return !s.soft }) {

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -214,7 +215,7 @@ func (q *inquiry) deniedOutside(s symptom) []answer {
 			}
 			outside := party{ip: a.host}
 			denied := q.denied(egress(), podParty(s.object), outside, outside, number, "TCP", func(p *Object) bool { return q.youngerThan(p, s.object) })
-			if denied == nil {
+			if denied == nil || mayBeInside(a.host) && slices.ContainsFunc(denied.all, func(p *Object) bool { return p.At("spec", "egress").Len() > 0 }) {
 				continue
 			}
 			c := q.denialCause(s, denied, a.host)
@@ -224,6 +225,15 @@ func (q *inquiry) deniedOutside(s symptom) []answer {
 		}
 	}
 	return nil
+}
+
+// mayBeInside reports whether an address can be one of the cluster that was not read: a private one, or a name of two parts, which may be
+// those of a Service and its namespace.
+func mayBeInside(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsPrivate()
+	}
+	return strings.Count(host, ".") < 2
 }
 
 // isPodIP reports whether some Pod or node that was read has the address.

@@ -267,9 +267,14 @@ func (q *inquiry) roots(own, related []*Object) []root {
 	if len(out) == 0 {
 		add(q.disturbed(own), false)
 	}
-	if len(out) == 0 {
-		add(q.callSymptoms(own, related), false)
+	ailing := map[*Object]bool{}
+	for _, r := range out {
+		if r.object != nil {
+			ailing[q.top(r.object)] = true
+			ailing[r.object] = true
+		}
 	}
+	add(q.callSymptoms(own, related, ailing), false)
 	for _, o := range related {
 		add(slices.DeleteFunc(q.symptomsOf(o), q.mereHint), true)
 	}
