@@ -381,7 +381,7 @@ func scheduling(f line, space string, spec value) {
 
 func (p *printer) pod(f line, o *diagnose.Object) {
 	p.head(f, o)
-	f("Priority:\t0\n")
+	f("Priority:\t%d\n", o.At("spec", "priority").IntOr(0))
 	f("Service Account:\t%s\n", or(o.At("spec", "serviceAccountName").Str(), "default"))
 	if n := o.At("spec", "nodeName").Str(); n == "" {
 		f("Node:\t<none>\n")

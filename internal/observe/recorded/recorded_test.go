@@ -44,6 +44,8 @@ var notInText = map[string]string{
 	"pv-mismatch-mode-refused":               "kubectl describe prints no modes of a claim that is not bound",
 	"pv-mismatch-released":                   "kubectl describe prints no claim request",
 	"port-conflict-host":                     "kubectl describe prints no hostNetwork",
+	"dns-policy":                             "kubectl describe prints no DNS policy",
+	"dns-policy-host-network":                "kubectl describe prints no DNS policy",
 	"secret-stale":                           "kubectl get secrets prints no managers",
 	"secret-stale-ready":                     "kubectl get secrets prints no managers",
 }
@@ -202,6 +204,39 @@ data: {password: Y29ycmVjdC1ob3JzZQ==}
 	}
 	if _, ok := rec.SourceOf(incident.Ref{Kind: "Pod", Namespace: "shop", Name: "web-1"}, "/status/phase"); !ok {
 		t.Error("a value has no source")
+	}
+}
+
+// Damaged text is read as far as it goes, never crashes, and yields no evidence that does not hold.
+func TestDamagedText(t *testing.T) {
+	all := scenarios(t)
+	rng := rand.New(rand.NewPCG(7, 7))
+	for i := range 300 {
+		s := all[rng.IntN(len(all))]
+		snap, err := s.Snapshot(scenario.Variant{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := []byte(strings.Join(render(snap, i%3 == 0), "\n"))
+		for range 1 + rng.IntN(30) {
+			at := rng.IntN(len(text))
+			switch to := min(len(text), at+rng.IntN(200)); rng.IntN(5) {
+			case 0:
+				text = append(text[:at:at], text[to:]...)
+			case 1:
+				text = append(text[:at:at], append([]byte(string(text[at:to])), text[at:]...)...)
+			case 2:
+				text[at] = byte(rng.IntN(256))
+			case 3:
+				text[at] = " \n\t:/-(){}[]\"'|,="[rng.IntN(17)]
+			case 4:
+				text = append(text[:at:at], append([]byte("\n"), text[at:]...)...)
+			}
+		}
+		rec := readText(t, string(text))
+		if err := diagnose.Verify(rec.Snapshot, diagnose.Run(rec.Snapshot, s.Input()).Evidence); err != nil {
+			t.Errorf("%s, damaged: evidence does not verify: %v", s.Name, err)
+		}
 	}
 }
 

@@ -36,7 +36,11 @@ func (p *printer) describe(o *diagnose.Object) bool {
 	case "PersistentVolumeClaim":
 		write = func(f line, o *diagnose.Object) {
 			p.head(f, o)
-			f("StorageClass:\t%s\nStatus:\t%s\nVolume:\t%s\n", o.At("spec", "storageClassName").Str(), o.At("status", "phase").Str(), o.At("spec", "volumeName").Str())
+			status := o.At("status", "phase").Str()
+			if o.Deleting() {
+				status = fmt.Sprintf("Terminating (lasts %s)", p.age(o.At("metadata", "deletionTimestamp")))
+			}
+			f("StorageClass:\t%s\nStatus:\t%s\nVolume:\t%s\n", o.At("spec", "storageClassName").Str(), status, o.At("spec", "volumeName").Str())
 			p.meta(f, o)
 			f("Finalizers:\t[kubernetes.io/pvc-protection]\nCapacity:\t%s\nAccess Modes:\tRWO\nVolumeMode:\tFilesystem\nUsed By:\t<none>\n", o.At("status", "capacity", "storage").Text())
 		}
