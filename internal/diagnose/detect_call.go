@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// recentCut is how long ago a change may be that cuts off Pods of which no log was read.
+const recentCut = 24 * time.Hour
+
 // maxCallers bounds how many Pods of one workload are looked at for what they cannot reach.
 const maxCallers = 3
 
@@ -33,15 +36,45 @@ func (q *inquiry) callSymptoms(own, related []*Object, ailing map[*Object]bool) 
 			take(o, nil)
 		}
 	}
-	if q.subject != nil && q.subject.ref.Kind == "Namespace" || len(ailing) > 0 {
+	if len(ailing) > 0 || told {
 		return out
 	}
+	speaking := q.speaking()
 	for _, svc := range slices.Concat(own, related) {
 		if svc.ref.Kind != "Service" || told {
 			continue
 		}
+		if !q.lastCut().IsZero() {
+			for _, c := range q.callersOf(svc) {
+				take(c.workload, svc)
+			}
+			continue
+		}
+		for _, w := range speaking {
+			take(w, svc)
+		}
+	}
+	return out
+}
+
+// hearCallers looks at the Pods that call the Services among the objects, so that it is known whose logs are missing.
+func (q *inquiry) hearCallers(objects []*Object) {
+	for _, svc := range objects {
+		if svc.ref.Kind != "Service" || len(q.quiet) >= maxCallLogs {
+			continue
+		}
 		for _, c := range q.callersOf(svc) {
-			take(c.workload, svc)
+			q.callsOf(c.workload, svc)
+		}
+	}
+}
+
+// speaking returns the workloads of whose Pods some log was read.
+func (q *inquiry) speaking() []*Object {
+	var out []*Object
+	for _, l := range q.snap.c.Logs {
+		if pod := q.snap.Object(l.Pod); pod != nil && pod.ref.Kind == "Pod" {
+			out = appendOnce(out, q.top(pod))
 		}
 	}
 	return out
@@ -97,13 +130,13 @@ func (q *inquiry) complains(s *symptom) bool {
 	return true
 }
 
-// lastCut is when something was last written that can cut Pods off from what they call.
+// lastCut is when, within the last day, something was written that can cut Pods off from what they call; zero when nothing was.
 func (q *inquiry) lastCut() time.Time {
 	if q.cut == nil {
 		q.cut = &time.Time{}
 		for _, o := range q.snap.c.Objects {
 			if o.ref.Kind == "NetworkPolicy" || o.ref.Kind == "Service" && o.At("spec", "internalTrafficPolicy").Str() == "Local" {
-				if t := changeOf(o); t.After(*q.cut) {
+				if t := changeOf(o); t.After(*q.cut) && q.now.Sub(t) < recentCut {
 					q.cut = &t
 				}
 			}

@@ -34,7 +34,7 @@ type LogNeed struct {
 // reads the rest.
 func Needs(snap *Snapshot, inc incident.Incident) Need {
 	q := newInquiry(snap, inc)
-	own, _, _ := q.investigate()
+	own, related, _ := q.investigate()
 	var n Need
 	seen := map[symptomKey]bool{}
 	for _, s := range q.asked {
@@ -83,6 +83,9 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		if len(snap.EventsOf(s.object.ref)) == 0 && !s.since.IsZero() && q.now.Sub(s.since) > eventRetention {
 			n.NoEvents = append(n.NoEvents, s.object.ref)
 		}
+	}
+	if len(q.asked) == 0 { // what is asked about is well; those that call it may tell more
+		q.hearCallers(slices.Concat(own, related))
 	}
 	for _, s := range q.quiet {
 		if len(n.Logs) < maxCallLogs {

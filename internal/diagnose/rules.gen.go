@@ -64,6 +64,7 @@ func (c catalogue) all() map[string]rule {
 		"ProbeFailing":          c.ProbeFailing(),
 		"ProbeMisconfigured":    c.ProbeMisconfigured(),
 		"Provisioning":          c.Provisioning(),
+		"ProxyDown":             c.ProxyDown(),
 		"QuotaExceeded":         c.QuotaExceeded(),
 		"QuotaNeedsResources":   c.QuotaNeedsResources(),
 		"RBACDenied":            c.RBACDenied(),
