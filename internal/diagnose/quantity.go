@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"math"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -33,6 +34,9 @@ func quantity(name string, n int64) string {
 }
 
 func isBytes(name string) bool {
+	if strings.HasSuffix(name, "/requests.storage") {
+		return true
+	}
 	switch name {
 	case "memory", "ephemeral-storage", "storage", "requests.memory", "limits.memory", "requests.storage", "requests.ephemeral-storage", "limits.ephemeral-storage":
 		return true

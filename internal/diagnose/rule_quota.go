@@ -17,7 +17,7 @@ func (catalogue) QuotaExceeded() rule {
 			messages := q.messagesAbout(s)
 			for _, quota := range q.snap.Kind("ResourceQuota", s.subject.Namespace) {
 				message, said := says(messages, "exceeded quota: "+quota.ref.Name+",")
-				if e, ok := exceeded(s, quota); ok {
+				if e, ok := exceeded(s, quota, said); ok {
 					out = append(out, answer{cause: quotaCause(q, s, quota.ref, e, message, said)})
 				} else if said {
 					out = append(out, answer{cause: quotaByMessage(q, s, quota.ref, message)})
@@ -47,9 +47,13 @@ type excess struct {
 	containerRequest []cite
 }
 
-// exceeded does the quota's arithmetic for one more Pod of the workload.
-func exceeded(s symptom, quota *Object) (excess, bool) {
+// exceeded does the quota's arithmetic for one more Pod of the workload. A claim of a Pod may be there already, so that
+// its storage counts only when the API server says that this quota refused something.
+func exceeded(s symptom, quota *Object, said bool) (excess, bool) {
 	spec := templateOf(s.object).At("spec")
+	if !said && !inScope(quota, spec) {
+		return excess{}, false
+	}
 	requests, limits := requestsOf(spec, "requests"), requestsOf(spec, "limits")
 	for name, n := range limits { // a limit without a request is the request
 		if _, ok := requests[name]; !ok {
@@ -63,8 +67,16 @@ func exceeded(s symptom, quota *Object) (excess, bool) {
 	for _, name := range hard.Keys() {
 		var need int64
 		switch {
+		case s.object.ref.Kind == "Deployment": // it creates ReplicaSets and no Pods
+			if name == "count/replicasets.apps" {
+				need = 1000
+			}
 		case name == "pods" || name == "count/pods":
 			need = 1000
+		case isStorage(name):
+			if said {
+				need = storageOf(s.object, name)
+			}
 		case strings.HasPrefix(name, "limits."):
 			need = limits[strings.TrimPrefix(name, "limits.")]
 		default:
@@ -92,6 +104,71 @@ func exceeded(s symptom, quota *Object) (excess, bool) {
 		return e, true
 	}
 	return excess{}, false
+}
+
+// isStorage reports whether a quota's resource is about claims.
+func isStorage(name string) bool {
+	return strings.HasSuffix(name, "requests.storage") || strings.HasSuffix(name, "persistentvolumeclaims")
+}
+
+// storageOf is what the claims of one Pod of a StatefulSet take of a quota's resource.
+func storageOf(w *Object, name string) int64 {
+	class, ofClass := strings.CutSuffix(name, ".storageclass.storage.k8s.io/requests.storage")
+	if !ofClass {
+		class, ofClass = strings.CutSuffix(name, ".storageclass.storage.k8s.io/persistentvolumeclaims")
+	}
+	var sum int64
+	for _, claim := range w.At("spec", "volumeClaimTemplates").Items() {
+		if ofClass && claim.At("spec", "storageClassName").Str() != class {
+			continue
+		}
+		n := int64(1000)
+		if strings.HasSuffix(name, "requests.storage") {
+			n, _ = milli(claim.At("spec", "resources", "requests", "storage"))
+		}
+		sum = add(sum, n)
+	}
+	return sum
+}
+
+// inScope reports whether a quota counts Pods of this spec.
+func inScope(quota *Object, spec Value) bool {
+	effort := len(requestsOf(spec, "requests"))+len(requestsOf(spec, "limits")) > 0
+	ends := spec.At("activeDeadlineSeconds").Exists()
+	holds := func(scope, operator string, values []Value) bool {
+		switch scope {
+		case "BestEffort":
+			return !effort
+		case "NotBestEffort":
+			return effort
+		case "Terminating":
+			return ends
+		case "NotTerminating":
+			return !ends
+		case "PriorityClass":
+			r := requirement{key: scope, operator: operator}
+			for _, v := range values {
+				r.values = append(r.values, v.Str())
+			}
+			labels := map[string]string{}
+			if class := spec.At("priorityClassName").Str(); class != "" {
+				labels[scope] = class
+			}
+			return r.holds(labels)
+		}
+		return true
+	}
+	for _, scope := range quota.At("spec", "scopes").Items() {
+		if !holds(scope.Str(), "Exists", nil) {
+			return false
+		}
+	}
+	for _, e := range quota.At("spec", "scopeSelector", "matchExpressions").Items() {
+		if !holds(e.At("scopeName").Str(), e.At("operator").Str(), e.At("values").Items()) {
+			return false
+		}
+	}
+	return true
 }
 
 func quotaCause(q *inquiry, s symptom, ref incident.Ref, e excess, message Value, said bool) *cause {
