@@ -153,8 +153,6 @@
 //	OBJECT_NAME            its name [finalizer-stuck]
 //	STORAGE_SIZE           what the claim asks for, a quantity [disk-full, when it is a claim]
 //	LIMIT_RANGE            the LimitRange [limitrange-violation; limits-injected, when it is one]
-//	WEBHOOK                name of the webhook, as its configuration has it [webhook-unavailable, admission-denied, when it is a webhook]
-//	LIMIT_RANGE            the LimitRange [limitrange-violation; limits-injected, when it is one]
 //	DOMAINS                how many values it has, decimal: the most Pods that find a place [anti-affinity-deadlock, when more are wanted]
 //	QUOTA_NAME             the ResourceQuota [quota-*]
 //	QUOTA_RESOURCE         resource name as in the quota, for example requests.cpu [quota-exceeded]

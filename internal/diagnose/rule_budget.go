@@ -86,8 +86,10 @@ func (catalogue) PDBBlocks() rule {
 			c := &cause{
 				class: ClassPDBBlocks, target: pdb.ref, direct: proven, timing: timingUnrelated, elsewhere: true, signals: []string{"PDBBlocksEviction"},
 				params: map[string]string{"PDB_NAME": pdb.ref.Name, "NAMESPACE": pdb.ref.Namespace},
-				last: link{pdb.ref, fmt.Sprintf("it demands %s healthy, and there %s %s in all", count(desired.IntOr(0), "Pod"), verb(expected.IntOr(0)), expected.Text()),
-					[]cite{at(desired), at(expected)}},
+				last: link{
+					pdb.ref, fmt.Sprintf("it demands %s healthy, and there %s %s in all", count(desired.IntOr(0), "Pod"), verb(expected.IntOr(0)), expected.Text()),
+					[]cite{at(desired), at(expected)},
+				},
 			}
 			for _, field := range []string{"minAvailable", "maxUnavailable"} {
 				if v := pdb.At("spec", field); v.Exists() {

@@ -217,8 +217,11 @@ func (catalogue) LimitsInjected() rule {
 			if in.by.ref.Kind == "LimitRange" {
 				c.params["LIMIT_RANGE"] = in.by.ref.Name
 			}
-			via := link{incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.subject.Namespace, Name: s.subject.Name},
-				fmt.Sprintf("container %q was killed at its memory limit of %s", s.container.name, in.limit.Text()), []cite{at(last.place.At("reason")), at(in.limit)}}
+			via := link{
+				incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.subject.Namespace, Name: s.subject.Name},
+				fmt.Sprintf("container %q was killed at its memory limit of %s", s.container.name, in.limit.Text()),
+				[]cite{at(last.place.At("reason")), at(in.limit)},
+			}
 			return []answer{{via: []link{via}, cause: c}}
 		},
 	}

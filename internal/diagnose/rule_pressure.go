@@ -215,8 +215,10 @@ func (catalogue) Preempted() rule {
 			c := &cause{
 				class: ClassPreempted, target: by, direct: pre.direct, timing: timingUnrelated, elsewhere: true, depends: []string{"Pod"},
 				params: map[string]string{"NODE_NAME": pre.by.At("spec", "nodeName").Str(), "NAMESPACE": by.Namespace},
-				last: link{by, fmt.Sprintf("%s, of priority %d, took the place of a Pod of priority %d", pre.by.ref, theirs.IntOr(0), mine.IntOr(0)),
-					append(pre.proof, at(theirs))},
+				last: link{
+					by, fmt.Sprintf("%s, of priority %d, took the place of a Pod of priority %d", pre.by.ref, theirs.IntOr(0), mine.IntOr(0)),
+					append(pre.proof, at(theirs)),
+				},
 				summary: fmt.Sprintf("%s lost its place to %s, whose priority is higher, and finds no other.", q.owner(s.object), by),
 			}
 			if mine.Exists() {

@@ -24,8 +24,10 @@ func (catalogue) ProxyDown() rule {
 					class: ClassProxyDown, target: proxy.ref, direct: min(t.strong, compared), timing: timingUnrelated, elsewhere: true, depends: []string{"DaemonSet", "Log"},
 					signals: []string{"KubeProxyDown", "CrashLoopBackOff"},
 					params:  map[string]string{"NODE_NAME": node.Str(), "WORKLOAD_KIND": "DaemonSet", "WORKLOAD_NAME": proxy.ref.Name, "NAMESPACE": proxy.ref.Namespace},
-					last: link{proxy.ref, fmt.Sprintf("it leads Pods to Services, and on node %s it does not run: %s", node.Str(), bad.statement),
-						append([]cite{at(node)}, bad.proof...)},
+					last: link{
+						proxy.ref, fmt.Sprintf("it leads Pods to Services, and on node %s it does not run: %s", node.Str(), bad.statement),
+						append([]cite{at(node)}, bad.proof...),
+					},
 				}
 				c.summary = fmt.Sprintf("%s reaches no Service from node %s: kube-proxy does not run there.", q.owner(s.object), node.Str())
 				return []answer{{via: t.links(s), cause: c}}

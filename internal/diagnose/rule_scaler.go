@@ -45,8 +45,10 @@ func (q *inquiry) newScalerSymptoms(hpa *Object) []symptom {
 	var out []symptom
 	for _, s := range q.scalerSymptoms(hpa) {
 		if !s.since.IsZero() && q.now.Sub(s.since) > standingFor {
-			q.setAside("scaler/"+hpa.ref.String(), note{subject: hpa.ref, statement: s.statement, proof: s.proof,
-				reason: "standing: it has been so for " + span(q.now.Sub(s.since))})
+			q.setAside("scaler/"+hpa.ref.String(), note{
+				subject: hpa.ref, statement: s.statement, proof: s.proof,
+				reason: "standing: it has been so for " + span(q.now.Sub(s.since)),
+			})
 			continue
 		}
 		out = append(out, s)
@@ -116,7 +118,7 @@ func unrequested(hpa, w *Object) (resource, ctr Value) {
 func (catalogue) HPAMaxed() rule {
 	return rule{
 		explains: []symptomKind{scalerFull},
-		why: func(q *inquiry, s symptom) []answer {
+		why: func(_ *inquiry, s symptom) []answer {
 			hpa := s.object
 			most := hpa.At("spec", "maxReplicas")
 			c := &cause{

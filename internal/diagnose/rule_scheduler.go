@@ -56,9 +56,9 @@ func schedulerCause(s symptom, target incident.Ref, statement string, proof ...c
 // namedScheduler judges the scheduler that a Pod names itself.
 func (q *inquiry) namedScheduler(s symptom, name Value) []answer {
 	via := []link{{s.subject, fmt.Sprintf("the Pod names scheduler %q, which has not looked at it", name.Str()), []cite{at(name)}}}
-	for _, w := range q.schedulersNamed(name.Str()) {
+	if w := q.schedulerNamed(name.Str()); w != nil {
 		if bad := q.workloadState(w); bad != nil {
-			return []answer{{via: via, cause: schedulerCause(s, w.ref, fmt.Sprintf("the scheduler does not work: %s", bad.statement), bad.proof...)}}
+			return []answer{{via: via, cause: schedulerCause(s, w.ref, "the scheduler does not work: "+bad.statement, bad.proof...)}}
 		}
 		return nil
 	}
@@ -78,9 +78,9 @@ func (q *inquiry) namedScheduler(s symptom, name Value) []answer {
 	return []answer{{cause: c}}
 }
 
-// schedulersNamed returns the workloads that are a scheduler of that name: they say so in their command, or are called so.
-func (q *inquiry) schedulersNamed(name string) []*Object {
-	var out []*Object
+// schedulerNamed returns the workload that is a scheduler of that name: it says so in its command, or is called so; nil when
+// there is none.
+func (q *inquiry) schedulerNamed(name string) *Object {
 	for _, w := range q.snap.c.Objects {
 		if _, owned := w.Owner(); owned || w.ref.Kind != "Pod" && !workloadKinds[w.ref.Kind] {
 			continue
@@ -92,10 +92,10 @@ func (q *inquiry) schedulersNamed(name string) []*Object {
 			}
 		}
 		if said {
-			out = append(out, w)
+			return w
 		}
 	}
-	return out
+	return nil
 }
 
 // workloadState says what is wrong with a workload or Pod; nil when it runs.

@@ -37,12 +37,16 @@ func (q *inquiry) misfits(pv, pvc *Object) []misfit {
 		out = append(out, misfit{fmt.Sprintf("it is %s", phase.Str()), true, []cite{at(phase)}})
 	}
 	if class := spec.At("storageClassName"); class.Str() != q.className(pvc) && class.Known() && wants.At("storageClassName").Known() {
-		out = append(out, misfit{fmt.Sprintf("its class is %q, and the claim asks for %q", class.Str(), q.className(pvc)), false,
-			[]cite{at(class), at(wants.At("storageClassName"))}})
+		out = append(out, misfit{
+			fmt.Sprintf("its class is %q, and the claim asks for %q", class.Str(), q.className(pvc)), false,
+			[]cite{at(class), at(wants.At("storageClassName"))},
+		})
 	}
 	if has, want := spec.At("volumeMode"), wants.At("volumeMode"); orElse(has.Str(), "Filesystem") != orElse(want.Str(), "Filesystem") {
-		out = append(out, misfit{fmt.Sprintf("its volume mode is %s, and the claim asks for %s", orElse(has.Str(), "Filesystem"), orElse(want.Str(), "Filesystem")), false,
-			[]cite{at(has), at(want)}})
+		out = append(out, misfit{
+			fmt.Sprintf("its volume mode is %s, and the claim asks for %s", orElse(has.Str(), "Filesystem"), orElse(want.Str(), "Filesystem")), false,
+			[]cite{at(has), at(want)},
+		})
 	}
 	for _, mode := range wants.At("accessModes").Items() {
 		if modes := spec.At("accessModes"); !slices.ContainsFunc(modes.Items(), func(m Value) bool { return m.Str() == mode.Str() }) {

@@ -127,7 +127,7 @@ func (catalogue) VolumeNodeAffinity() rule {
 			pin := nodes[0].pin
 			pv := pin.volumes[0]
 			where, proof := whereUsable(pv)
-			c := volumeNodeCause(q, s, pin.claim)
+			c := volumeNodeCause(pin.claim)
 			c.params["PV_NAME"], c.params["NODE_NAME"] = pv.ref.Name, nodes[0].node.ref.Name
 			c.last.proof = append([]cite{at(pin.claim.At("spec", "volumeName"))}, proof...)
 			c.last.statement = fmt.Sprintf("volume %q can be used only where %s", pv.ref.Name, where)
@@ -158,7 +158,7 @@ func (catalogue) VolumeNodeAffinity() rule {
 	}
 }
 
-func volumeNodeCause(q *inquiry, s symptom, claim *Object) *cause {
+func volumeNodeCause(claim *Object) *cause {
 	c := claimCause(symptom{link: link{subject: claim.ref}}, ClassVolumeNodeAffinity)
 	c.direct, c.depends = proven, []string{"PersistentVolume", "Node"}
 	c.last.subject = claim.ref
@@ -172,7 +172,7 @@ func volumeNodeByMessage(q *inquiry, s symptom) []answer {
 	}
 	for _, r := range podReferences(s.object.At("spec")) {
 		if pvc := q.snap.Object(r.ref(s.object)); r.kind == "PersistentVolumeClaim" && pvc != nil {
-			c := volumeNodeCause(q, s, pvc)
+			c := volumeNodeCause(pvc)
 			c.direct = reported
 			c.last.statement, c.last.proof = "its volume can be used only on nodes that do not take the Pod: "+quote(s.text.Str()), []cite{exists(pvc)}
 			c.summary = fmt.Sprintf("%s cannot be scheduled: the volume of %s is tied to other nodes.", q.owner(s.object), pvc.ref)

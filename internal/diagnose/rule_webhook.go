@@ -80,7 +80,7 @@ func (q *inquiry) unanswered(h hook) (why string, proof, seen []cite) {
 	if !e.known || e.ready > 0 {
 		return "", nil, named
 	}
-	proof = append(named, e.proof...)
+	proof = slices.Concat(named, e.proof)
 	why = fmt.Sprintf("%s, which it is to ask, has no ready endpoint", ref)
 	for _, w := range q.snap.selectedWorkloads(svc) {
 		if bad := q.workloadState(w); bad != nil {

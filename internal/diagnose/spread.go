@@ -193,15 +193,19 @@ func (n *neighbours) from(node *Object) *apart {
 		key := t.At("topologyKey").Str()
 		if value, ok := labels[key]; ok {
 			if other := n.taken[i][value]; other != nil {
-				return &apart{"anti-affinity", t, key, fmt.Sprintf("%s is in %s=%s, and the Pods keep apart by %s", other.ref, key, value, key), other,
-					[]cite{at(t), at(other.At("spec", "nodeName"))}}
+				return &apart{
+					"anti-affinity", t, key, fmt.Sprintf("%s is in %s=%s, and the Pods keep apart by %s", other.ref, key, value, key), other,
+					[]cite{at(t), at(other.At("spec", "nodeName"))},
+				}
 			}
 		}
 	}
 	for _, r := range n.repel {
 		if value, ok := labels[r.key]; ok && value == r.domain {
-			return &apart{"anti-affinity", r.term, r.key, fmt.Sprintf("%s, which is in %s=%s, keeps such Pods away", r.by.ref, r.key, value), r.by,
-				[]cite{at(r.term), at(r.by.At("spec", "nodeName"))}}
+			return &apart{
+				"anti-affinity", r.term, r.key, fmt.Sprintf("%s, which is in %s=%s, keeps such Pods away", r.by.ref, r.key, value), r.by,
+				[]cite{at(r.term), at(r.by.At("spec", "nodeName"))},
+			}
 		}
 	}
 	for i, t := range n.related {
