@@ -214,7 +214,7 @@ func corefileFault(text string, t tie) string {
 			continue
 		}
 		switch {
-		case len(stack) == 0:
+		case len(stack) == 0 && words[len(words)-1] == "{":
 			blocks++
 		case len(stack) == 1 && words[0] == "kubernetes":
 			kubernetes = true
