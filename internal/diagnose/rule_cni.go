@@ -64,9 +64,12 @@ func (catalogue) NetworkPluginDown() rule {
 				}
 				said = m
 			} else {
-				message, found := says(q.messagesAbout(s), "sandbox", "network")
-				if !found {
-					message, found = says(q.messagesAbout(s), "network is not ready")
+				messages := q.messagesAbout(s)
+				message, found := says(messages, "network for sandbox")
+				for _, words := range []string{"network is not ready", "networkPlugin cni failed", "NetworkPluginNotReady"} {
+					if !found {
+						message, found = says(messages, words)
+					}
 				}
 				if !found {
 					return nil

@@ -113,22 +113,28 @@ func (q *inquiry) workloadState(w *Object) *link {
 func (q *inquiry) kubeScheduler(s symptom) []answer {
 	const system = "kube-system"
 	via := []link{{s.subject, "no scheduler has looked at the Pod: it has no condition PodScheduled", []cite{at(s.object.At("status", "conditions"))}}}
-	var apiServer *Object
+	var apiServer, failing *Object
+	var trouble *link
 	for _, p := range q.snap.Kind("Pod", system) {
-		if !isDone(p) && runs(p, "kube-scheduler") {
+		switch {
+		case isDone(p):
+		case runs(p, "kube-scheduler"):
 			bad := q.workloadState(p)
 			if bad == nil && isReady(p) && !q.staleScheduler() {
-				return nil
+				return nil // of several, one that works is enough
 			}
 			if bad == nil {
 				bad = &link{p.ref, "it is not ready, or does not renew its Lease", []cite{at(condition(p, "Ready").At("status"))}}
 			}
-			target := q.owner(p)
-			return []answer{{via: via, cause: schedulerCause(s, target, "the scheduler does not work: "+bad.statement, bad.proof...)}}
-		}
-		if runs(p, "kube-apiserver") {
+			if failing == nil {
+				failing, trouble = p, bad
+			}
+		case runs(p, "kube-apiserver"):
 			apiServer = p
 		}
+	}
+	if failing != nil {
+		return []answer{{via: via, cause: schedulerCause(s, q.owner(failing), "the scheduler does not work: "+trouble.statement, trouble.proof...)}}
 	}
 	for _, w := range q.snap.Kind("Deployment", system) {
 		if runs(w, "kube-scheduler") {
