@@ -9,12 +9,13 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-// builtinGroup reports whether an API group belongs to Kubernetes itself or to what other detectors judge.
+// builtinGroup reports whether an API group belongs to Kubernetes itself or to what other detectors judge. The analyses of this
+// system describe incidents and are no part of them.
 func builtinGroup(group string) bool {
 	switch group {
 	case "", "apps", "batch", "autoscaling", "policy", "discovery.k8s.io", "networking.k8s.io", "storage.k8s.io", "coordination.k8s.io",
 		"scheduling.k8s.io", "rbac.authorization.k8s.io", "authorization.k8s.io", "admissionregistration.k8s.io", "metrics.k8s.io", "events.k8s.io", "apiextensions.k8s.io",
-		"apiregistration.k8s.io", "certificates.k8s.io", "node.k8s.io", "flowcontrol.apiserver.k8s.io", "authentication.k8s.io", "resource.k8s.io", gatewayAPI:
+		"apiregistration.k8s.io", "certificates.k8s.io", "node.k8s.io", "flowcontrol.apiserver.k8s.io", "authentication.k8s.io", "resource.k8s.io", "kubernaut.ai", gatewayAPI:
 		return true
 	}
 	return false

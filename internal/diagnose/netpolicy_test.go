@@ -68,11 +68,13 @@ func TestForbidden(t *testing.T) {
 	}{
 		{
 			`deployments.apps is forbidden: User "system:serviceaccount:ops:lister" cannot watch resource "deployments" in API group "apps" in the namespace "shop"`,
-			request{account: account, verb: "watch", resource: "deployments", group: "apps", namespace: "shop"}, true,
+			request{account: account, verb: "watch", resource: "deployments", group: "apps", namespace: "shop"},
+			true,
 		},
 		{
 			`{"msg":"nodes is forbidden: User \"system:serviceaccount:ops:lister\" cannot list resource \"nodes\" in API group \"\" at the cluster scope"}`,
-			request{account: account, verb: "list", resource: "nodes", clusterWide: true}, true,
+			request{account: account, verb: "list", resource: "nodes", clusterWide: true},
+			true,
 		},
 		{`pods is forbidden: User "jane" cannot list resource "pods" in API group "" in the namespace "ops"`, request{}, false},
 		{`system:serviceaccount:ops:lister is forbidden`, request{}, false},
