@@ -72,7 +72,7 @@ func (catalogue) DiskFull() rule {
 				return filledOwn(q, s, s.object)
 			case workloadShort:
 				for _, p := range q.snap.podsOf(s.subject) {
-					if out := filledOwn(q, s, p); out != nil {
+					if out := filledOwn(q, s, p); out != nil && q.evictedLately(p) {
 						return out
 					}
 				}

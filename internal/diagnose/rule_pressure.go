@@ -31,6 +31,12 @@ func isEvicted(pod *Object) bool {
 	return pod.At("status", "phase").Str() == "Failed" && pod.At("status", "reason").Str() == "Evicted"
 }
 
+// evictedLately reports whether a Pod was evicted within the last hour, as far as that is recorded.
+func (q *inquiry) evictedLately(pod *Object) bool {
+	when := condition(pod, "DisruptionTarget").At("lastTransitionTime").Time()
+	return isEvicted(pod) && (when.IsZero() || q.now.Sub(when) < time.Hour)
+}
+
 // PressedNodes leads from Pods that were evicted, or that no node takes, to the nodes that run out of something.
 func (catalogue) PressedNodes() rule {
 	return rule{
@@ -59,7 +65,7 @@ func (catalogue) PressedNodes() rule {
 				}
 			case workloadShort:
 				for _, p := range q.snap.podsOf(s.subject) {
-					if isEvicted(p) && !overOwnBound(p) {
+					if q.evictedLately(p) && !overOwnBound(p) {
 						to(q.nodeOf(p), link{p.ref, "the kubelet evicted the Pod", []cite{at(p.At("status", "reason")), at(p.At("status", "message"))}})
 					}
 				}

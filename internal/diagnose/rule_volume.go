@@ -102,7 +102,8 @@ func matches(selector Value, labels map[string]string) bool {
 
 // isMade reports whether people made a volume, and no provisioner.
 func isMade(pv *Object) bool {
-	return !pv.At("metadata", "annotations", "pv.kubernetes.io/provisioned-by").Exists()
+	by := pv.At("metadata", "annotations", "pv.kubernetes.io/provisioned-by")
+	return !by.Exists() && by.Known()
 }
 
 // mismatch is the volume that comes nearest to a claim, and what keeps them apart.
