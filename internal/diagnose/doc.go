@@ -176,8 +176,6 @@
 //	ROUTE_NAME             its name [ingress-backend, ingress-class-missing]
 //	CLASS_NAME             the class that does not exist [ingress-class-missing, when it names one]
 //	GATEWAY_NAME           the Gateway that does not exist [ingress-backend, when that is what is missing]
-//	VERB                   what the API server refuses to do [rbac-denied]
-//	API_RESOURCE           to which resource, with its subresource [rbac-denied]
 //	RESOURCE_KIND          kind of the custom resource [custom-resource-not-ready, certificate-invalid, gitops-failed, mesh-policy, chaos-experiment]
 //	RESOURCE_NAME          its name [custom-resource-not-ready, certificate-invalid, gitops-failed, mesh-policy, chaos-experiment]
 package diagnose

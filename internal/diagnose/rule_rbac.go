@@ -65,7 +65,7 @@ func (catalogue) RBACDenied() rule {
 		why: func(q *inquiry, s symptom) []answer {
 			for _, l := range q.tail(s) {
 				r, ok := forbidden(l.text)
-				if !ok {
+				if !ok || !runsAs(s.object, r.account) {
 					continue
 				}
 				fault := q.shortfall(r)
@@ -75,7 +75,7 @@ func (catalogue) RBACDenied() rule {
 				c := &cause{
 					class: ClassRBACDenied, target: fault.target, detail: r.String(), direct: fault.direct, timing: timingUnrelated, elsewhere: true,
 					signals: []string{"Forbidden", "CrashLoopBackOff"}, depends: []string{"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"},
-					params:  map[string]string{"SERVICE_ACCOUNT": r.account.Name, "VERB": r.verb, "API_RESOURCE": r.resource},
+					params:  map[string]string{"SERVICE_ACCOUNT": r.account.Name},
 					last:    link{fault.target, fault.statement, append([]cite{l.cite}, fault.proof...)},
 					summary: fmt.Sprintf("The API server does not let %s %s: %s.", r.account, r, fault.statement),
 					factors: fault.factors,
@@ -85,6 +85,15 @@ func (catalogue) RBACDenied() rule {
 			return nil
 		},
 	}
+}
+
+// runsAs reports whether a Pod uses the ServiceAccount: a line about another one is about somebody else, or made up.
+func runsAs(pod *Object, account incident.Ref) bool {
+	name := pod.At("spec", "serviceAccountName").Str()
+	if name == "" {
+		name = "default"
+	}
+	return pod.ref.Namespace == account.Namespace && name == account.Name
 }
 
 // shortfall is where the permission for a request is missing.
