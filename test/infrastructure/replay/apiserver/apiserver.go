@@ -288,4 +288,3 @@ func refuse(w http.ResponseWriter, status int, message string) {
 		"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": reasons[status], "code": status,
 	})
 }
-
