@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -34,13 +33,51 @@ func isolated(t *testing.T) []string {
 		t.Skip("podman is not installed")
 	}
 	dir := t.TempDir()
-	t.Cleanup(func() { _ = syscall.Unmount(filepath.Join(dir, "graph", "overlay"), 0) }) // Podman mounts it onto itself
+	t.Cleanup(func() {
+		awaitEnd(t, dir)
+		_ = exec.Command("umount", filepath.Join(dir, "graph", "overlay")).Run() // Podman mounts it onto itself, with some drivers
+	})
 	conf := filepath.Join(dir, "storage.conf")
 	content := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", filepath.Join(dir, "graph"), filepath.Join(dir, "run"))
 	if err := os.WriteFile(conf, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return []string{"CONTAINERS_STORAGE_CONF=" + conf}
+}
+
+// awaitEnd waits until no process names a directory any more: what Podman leaves in the background tidies up after a
+// container has ended. Only what Podman's service keeps for minutes, so that its clients can ask how an exec ended, is ended.
+func awaitEnd(t *testing.T, dir string) {
+	t.Helper()
+	deadline := time.After(time.Minute)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline") // the pattern is well formed
+		var using []byte
+		for _, path := range lines {
+			content, err := os.ReadFile(path)
+			if err != nil || !bytes.Contains(content, []byte(dir)) {
+				continue
+			}
+			using = content
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			if err == nil && bytes.Contains(content, []byte("--exit-delay\x00")) {
+				if process, err := os.FindProcess(pid); err == nil {
+					_ = process.Kill() // it may have ended by itself
+				}
+			}
+		}
+		if using == nil {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Errorf("a process still uses %s: %q", dir, using)
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // realPodman is an engine on the Podman of this machine with storage, network and state directory of its own.
