@@ -27,17 +27,20 @@ func respond(status int) faultproxy.Rule {
 	}
 }
 
-// The controller is restarted with another configuration once for all of them.
+// The controller is given another configuration once for all of them.
 var _ = Describe("Behind the fault proxy", Serial, Ordered, ContinueOnFailure, func() {
 	proxy := &tuned{}
 	BeforeAll(func(ctx SpecContext) {
 		needDeployed()
 		*proxy = tune(ctx)
 	}, NodeTimeout(specTime))
-	Context("when the investigation service fails", func() { whenInvestigationFails(proxy) })
-	Context("the outcome of an analysis", func() { outcomes(proxy) })
-	Context("when the controller cannot write its audit trail", func() { whenTrailCannotBeWritten(proxy) })
 	Context("with two replicas of the controller", func() { withTwoReplicas(proxy) })
+	Context("with one", func() {
+		BeforeAll(func(ctx SpecContext) { proxy.alone(ctx) }, NodeTimeout(specTime))
+		Context("when the investigation service fails", func() { whenInvestigationFails(proxy) })
+		Context("the outcome of an analysis", func() { outcomes(proxy) })
+		Context("when the controller cannot write its audit trail", func() { whenTrailCannotBeWritten(proxy) })
+	})
 })
 
 func whenInvestigationFails(proxy *tuned) {
@@ -197,9 +200,7 @@ func whenInvestigationFails(proxy *tuned) {
 		proxy.rule(ctx, a, faultproxy.Rule{ID: "slow", Kind: faultproxy.Hold, After: true})
 		create(ctx, a)
 		Expect(proxy.Hits(ctx, "slow", 1)).To(Equal(1))
-		leader, err := sys.AwaitLeader(ctx, anyPod)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(sys.Kill(ctx, standInNamespace, leader, "aianalysis", "aianalysis")).To(Succeed())
+		Expect(sys.Kill(ctx, standInNamespace, onlyControllerPod(ctx), "aianalysis", "aianalysis")).To(Succeed())
 		Expect(proxy.Hits(ctx, "slow", 2)).To(Equal(2), "the new process asks again")
 		Expect(proxy.Delete(ctx, "slow")).To(Succeed())
 		finished(ctx, a)
