@@ -7,6 +7,9 @@ PKG ?= ./...
 ARGS ?=
 FUZZTIME ?= 5s
 N ?= 5
+# COVERAGE=true leaves profiles in coverage/, which the end-to-end report takes up.
+COVERAGE ?=
+covered = $(if $(COVERAGE),$(eval COVER := -coverprofile=coverage/$(1).out -covermode=atomic)@mkdir -p coverage)
 
 # The flags of internal/controlplane/build.go: with others Go compiles 2,400 packages anew.
 CONTROLPLANE_TEST := CGO_ENABLED=0 GOFLAGS= go test -vet=off -trimpath -buildvcs=false -tags=selinux,notest,grpcnotrace
@@ -34,21 +37,17 @@ controlplane: ## Build the API server that demo and tests start (minutes, once; 
 .PHONY: test
 test: verify-generate controlplane ## Run all tests: generated code, unit, integration (API server, SQLite, PostgreSQL)
 	cd controlplane && $(CONTROLPLANE_TEST) ./...
-	go test -timeout=20m $(PKG)
+	$(call covered,integration)
+	go test -timeout=20m $(COVER) $(PKG)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server
 	go test -short $(PKG)
 
-.PHONY: test-coverage
-test-coverage: controlplane ## Run all tests and leave their coverage in coverage/, for the end-to-end report
-	mkdir -p coverage
-	go test -short -coverprofile=coverage/unit.out ./internal/... ./api/... ./cmd/...
-	go test -timeout=20m -coverprofile=coverage/integration.out ./internal/... ./api/... ./cmd/...
-
 .PHONY: race
 race: ## Run the unit tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race -short -timeout=20m $(PKG)
+	$(call covered,unit)
+	CGO_ENABLED=1 go test -race -short -timeout=20m $(COVER) $(PKG)
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Run each fuzz test for a few seconds (FUZZTIME=5s)
