@@ -206,7 +206,7 @@ func (c *call) rm(args []string) (int, error) {
 
 // wait returns when a container has ended.
 func (c *call) wait(args []string) (int, error) {
-	_, names := interleaved(args, "condition")
+	_, names := interleaved(args, "condition", "interval")
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(signals)
@@ -232,7 +232,7 @@ func (c *call) wait(args []string) (int, error) {
 }
 
 func (c *call) restart(verb string, args []string) (int, error) {
-	_, names := interleaved(args, "time")
+	_, names := interleaved(args, "time", "t")
 	code := 0
 	err := c.world.change(func(s *state) error {
 		for _, name := range names {

@@ -5,6 +5,7 @@
 package replay
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -71,8 +72,6 @@ type Call struct {
 	Scripted bool `json:"scripted,omitempty"`
 	// Evidence is how many failed attempts had left evidence when the call began.
 	Evidence int `json:"evidence"`
-	// Nodes are the containers of nodes after the call.
-	Nodes []string `json:"nodes,omitempty"`
 }
 
 // World is a machine that is played.
@@ -95,10 +94,11 @@ func New(dir string, s Script, adminConf []byte) (*World, error) {
 	return &World{dir}, os.WriteFile(filepath.Join(dir, adminFile), adminConf, 0o600)
 }
 
-// Install puts the fake, a compiled program, on a PATH of its own under its names, and returns that directory.
-func (w *World) Install(fake, engine string) (string, error) {
+// Install puts the fake, a compiled program, on a PATH of its own under the names of programs beside an engine, and
+// returns that directory.
+func (w *World) Install(fake string, programs ...string) (string, error) {
 	dir := filepath.Join(w.Dir, "bin")
-	for to, names := range map[string][]string{dir: {engine, "go", "iptables"}, filepath.Join(w.Dir, nodeBin): {"ctr", "journalctl"}} {
+	for to, names := range map[string][]string{dir: programs, filepath.Join(w.Dir, nodeBin): {"ctr", "journalctl"}} {
 		if err := os.MkdirAll(to, 0o700); err != nil {
 			return "", err
 		}
@@ -140,9 +140,34 @@ func (w *World) Phase(name string) error {
 // Do has something happen to the machine, each one of: "stop NAME", "oom NAME", "remove NAME" (a container, * for
 // all nodes), "storage NAME" (one that only the storage knows), "lose NAME" (the images on a node), "file PATH=CONTENT"
 // (what is read where the nodes run), "disk FREE" (bytes free there), "skew DURATION" (of its clock), "twice" (the network),
-// and "untag REF" (an image).
+// "old-image REF" (one of the harness's), "untag REF" (an image), and "touch FILE".
 func (w *World) Do(effects ...string) error {
 	return w.change(func(s *state) error { return s.happen(effects) })
+}
+
+// Left names what is on the machine, the image of nodes aside, that somebody should have removed.
+func (w *World) Left() (left []string, err error) {
+	err = w.change(func(s *state) error {
+		for _, c := range s.Containers {
+			left = append(left, "container "+c.Name)
+		}
+		for _, n := range s.Networks {
+			left = append(left, "network "+n.Name)
+		}
+		for v := range s.Volumes {
+			left = append(left, "volume "+v)
+		}
+		for _, r := range s.Rules {
+			left = append(left, "rule "+r)
+		}
+		for _, i := range s.Images {
+			if len(i.Labels) > 0 {
+				left = append(left, "image "+strings.Join(i.Tags, ", "))
+			}
+		}
+		return nil
+	})
+	return left, err
 }
 
 func (w *World) script() (Script, error) {
@@ -165,21 +190,18 @@ func (w *World) change(f func(*state) error) error {
 		return err
 	}
 	path := filepath.Join(w.Dir, stateFile)
-	content, err := os.ReadFile(path)
+	before, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
 	var s state
-	if err := json.Unmarshal(content, &s); err != nil {
+	if err := json.Unmarshal(before, &s); err != nil {
 		return fmt.Errorf("state of machine %s: %w", w.Dir, err)
 	}
 	failed := f(&s)
-	content, err = json.Marshal(s)
-	if err == nil {
-		err = os.WriteFile(path+".new", content, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(path+".new", path)
+	content, err := json.Marshal(s)
+	if err == nil && !bytes.Equal(content, before) {
+		err = os.WriteFile(path, content, 0o600) // under the lock, and nobody kills a fake with SIGKILL meanwhile
 	}
 	if failed != nil {
 		return failed
@@ -189,17 +211,23 @@ func (w *World) change(f func(*state) error) error {
 
 // decide finds the step that is meant by a call, and counts it.
 func (w *World) decide(steps []Step, line string) (*Step, error) {
+	var matching []int
+	for i, step := range steps {
+		expr, err := regexp.Compile(step.Call)
+		if err != nil {
+			return nil, err
+		}
+		if expr.MatchString(line) {
+			matching = append(matching, i)
+		}
+	}
+	if len(matching) == 0 {
+		return nil, nil
+	}
 	var found *Step
 	err := w.change(func(s *state) error {
-		for i := range steps {
+		for _, i := range matching {
 			step := &steps[i]
-			expr, err := regexp.Compile(step.Call)
-			if err != nil {
-				return err
-			}
-			if !expr.MatchString(line) {
-				continue
-			}
 			s.Counts[i]++
 			first := max(step.From, 1)
 			times := step.Times
@@ -217,15 +245,6 @@ func (w *World) decide(steps []Step, line string) (*Step, error) {
 
 // record adds a call to the list.
 func (w *World) record(c Call) error {
-	err := w.change(func(s *state) error {
-		for _, n := range s.nodes("") {
-			c.Nodes = append(c.Nodes, n.Name)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	f, err := os.OpenFile(filepath.Join(w.Dir, callsFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err

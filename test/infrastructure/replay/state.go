@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -183,6 +184,10 @@ func (s *state) happen(effects []string) error {
 			}
 		case "old-image":
 			s.Images = append(s.Images, &image{ID: s.id("old"), Tags: []string{name}, Labels: labels{"ai.kubernaut.e2e": "image"}, Created: time.Now().Add(-48 * time.Hour)})
+		case "touch":
+			if err := os.WriteFile(name, nil, 0o600); err != nil {
+				return err
+			}
 		case "untag":
 			s.Images = slices.DeleteFunc(s.Images, func(i *image) bool { return slices.Contains(i.Tags, name) })
 		default:

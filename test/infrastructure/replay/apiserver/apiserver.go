@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -27,6 +28,8 @@ type Fault struct {
 	// Status and Message are the answer. Without a status the connection is cut.
 	Status  int
 	Message string
+	// Hang leaves the call without an answer until the caller goes.
+	Hang bool
 	// Then is called when the call comes; nil: nothing.
 	Then func()
 }
@@ -44,7 +47,7 @@ type Pod struct {
 	EventReason, Event string
 	// Image is what the container runs; empty: what its template says.
 	Image string
-	// Heals says that its deletion or a new application of the workload finds it well.
+	// Heals says that who looks at the pods once more finds it well.
 	Heals bool
 }
 
@@ -59,9 +62,11 @@ type Server struct {
 	mu      sync.Mutex
 	faults  []Fault
 	objects map[string]object // by path
+	looks   int               // how often the pods were watched from the beginning
 	serial  int
 	events  []event
 	changed chan struct{} // closed when something did
+	closing chan struct{}
 }
 
 type object = map[string]any
@@ -76,7 +81,7 @@ type event struct {
 // New starts a server. nodes are the names of its nodes, which are ready; pods says what becomes of the pods of a
 // Deployment, by its name.
 func New(nodes []string, pods map[string]*Pod, faults []Fault) *Server {
-	s := &Server{nodes: nodes, pods: pods, faults: faults, objects: map[string]object{}, changed: make(chan struct{})}
+	s := &Server{nodes: nodes, pods: pods, faults: faults, objects: map[string]object{}, changed: make(chan struct{}), closing: make(chan struct{})}
 	s.Server = httptest.NewUnstartedServer(s)
 	s.Server.EnableHTTP2 = false
 	s.Server.StartTLS()
@@ -128,6 +133,7 @@ func (s *Server) Kubeconfig() []byte {
 
 // Close ends the server, and the watches on it.
 func (s *Server) Close() {
+	close(s.closing)
 	s.CloseClientConnections()
 	s.Server.Close()
 }
@@ -206,9 +212,19 @@ func (s *Server) fault(call string) *Fault {
 
 // ServeHTTP answers a call.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasSuffix(r.URL.Path, "/pods") && r.URL.Query().Get("sendInitialEvents") == "true" {
+		s.heal()
+	}
 	if f := s.fault(r.Method + " " + r.URL.Path); f != nil {
 		if f.Then != nil {
 			f.Then()
+		}
+		if f.Hang {
+			_, _ = io.Copy(io.Discard, r.Body) // only then the end of the connection is seen
+			select {
+			case <-r.Context().Done():
+			case <-s.closing:
+			}
 		}
 		if f.Status == 0 {
 			panic(http.ErrAbortHandler) // which cuts the connection

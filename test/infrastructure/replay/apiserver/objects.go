@@ -113,6 +113,8 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request, res resource, p p
 		case <-changed:
 		case <-r.Context().Done():
 			return
+		case <-s.closing:
+			return
 		}
 	}
 }
@@ -154,6 +156,9 @@ func (s *Server) change(w http.ResponseWriter, r *http.Request, p path, status i
 	if p.plural == "customresourcedefinitions" {
 		o["status"] = object{"conditions": []any{object{"type": "Established", "status": "True"}}}
 	}
+	if p.plural == "persistentvolumeclaims" {
+		s.provision(p, o)
+	}
 	o = s.put(p.object(), o)
 	if p.plural == "deployments" {
 		s.rollOut(p, o)
@@ -172,6 +177,40 @@ func merge(into, patch object) {
 		} else {
 			into[k] = v
 		}
+	}
+}
+
+// provision gives a claim a volume, which is a directory of a node.
+func (s *Server) provision(p path, claim object) {
+	spec, _ := claim["spec"].(object)
+	spec["volumeName"] = "volume-of-" + p.name
+	s.put("/api/v1/persistentvolumes/volume-of-"+p.name, object{
+		"apiVersion": "v1", "kind": "PersistentVolume", "metadata": object{"name": "volume-of-" + p.name},
+		"spec": object{"hostPath": object{"path": "/var/replayed/" + p.name}},
+	})
+}
+
+// heal makes pods well that somebody looks at again.
+func (s *Server) heal() {
+	s.mu.Lock()
+	s.looks++
+	again := s.looks > 1
+	s.mu.Unlock()
+	for name, pod := range s.pods {
+		if !again || !pod.Heals {
+			continue
+		}
+		*pod = Pod{}
+		s.mu.Lock()
+		var at path
+		var deployment object
+		for key, o := range s.objects {
+			if _, found, ok := find(key); ok && found.plural == "deployments" && found.name == name {
+				at, deployment = found, o
+			}
+		}
+		s.mu.Unlock()
+		s.rollOut(at, deployment)
 	}
 }
 
@@ -223,9 +262,6 @@ func (s *Server) rollOut(p path, deployment object) {
 			"reason": pod.EventReason, "message": pod.Event, "count": 3,
 			"involvedObject": object{"kind": "Pod", "namespace": p.namespace, "name": name + "-1-a", "uid": created["metadata"].(object)["uid"]},
 		})
-	}
-	if pod.Heals {
-		*pod = Pod{}
 	}
 }
 
