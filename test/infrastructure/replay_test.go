@@ -207,7 +207,7 @@ func (m *machine) command(ctx context.Context, o order) (*exec.Cmd, error) {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(m.env, envOrder+"="+string(text))
+	cmd.Env = slices.Concat(m.env, []string{envOrder + "=" + string(text)})
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &m.said, &m.said, 5*time.Second
 	return cmd, nil
 }

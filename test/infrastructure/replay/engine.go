@@ -177,7 +177,7 @@ func (c *call) inspect(document func(*state, string) map[string]any, object stri
 	case missing != "":
 		return c.refuse(map[bool]int{true: 1, false: 125}[c.docker()], "Error: no such %s %s", object, missing), nil
 	}
-	format := append(o["format"], o["f"]...)
+	format := slices.Concat(o["format"], o["f"])
 	if len(format) == 0 {
 		return 0, json.NewEncoder(c.out).Encode(docs)
 	}

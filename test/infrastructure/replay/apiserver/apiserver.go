@@ -55,9 +55,8 @@ type Pod struct {
 type Server struct {
 	*httptest.Server
 
-	nodes  []string
-	labels map[string]string
-	pods   map[string]*Pod
+	nodes []string
+	pods  map[string]*Pod
 
 	mu      sync.Mutex
 	faults  []Fault
