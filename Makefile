@@ -6,7 +6,6 @@ SHELL := /bin/bash
 PKG ?= ./...
 ARGS ?=
 FUZZTIME ?= 5s
-N ?= 5
 # COVERAGE=true leaves profiles in coverage/, which the end-to-end report takes up.
 COVERAGE ?=
 covered = $(if $(COVERAGE),$(eval COVER := -coverprofile=coverage/$(1).out -covermode=atomic)@mkdir -p coverage)
@@ -74,10 +73,6 @@ test-e2e-aianalysis: bin/e2e ## Run the end-to-end suite on a Kind cluster on Po
 .PHONY: test-e2e-datastorage
 test-e2e-datastorage: bin/e2e ## Run Data Storage's suite, with a PostgreSQL in the cluster
 	bin/e2e run datastorage
-
-.PHONY: e2e-soak
-e2e-soak: bin/e2e ## Repeat runs with random faults, and count how they end (N=5)
-	bin/e2e soak -n $(N) aianalysis
 
 .PHONY: node-image
 node-image: ## Get or build the image of a Kind node, and that of PostgreSQL
