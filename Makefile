@@ -6,7 +6,9 @@ SHELL := /bin/bash
 PKG ?= ./...
 ARGS ?=
 FUZZTIME ?= 5s
-N ?= 5
+# COVERAGE=true leaves profiles in coverage/, which the end-to-end report takes up.
+COVERAGE ?=
+covered = $(if $(COVERAGE),$(eval COVER := -coverprofile=coverage/$(1).out -covermode=atomic)@mkdir -p coverage)
 
 # The flags of internal/controlplane/build.go: with others Go compiles 2,400 packages anew.
 CONTROLPLANE_TEST := CGO_ENABLED=0 GOFLAGS= go test -vet=off -trimpath -buildvcs=false -tags=selinux,notest,grpcnotrace
@@ -34,21 +36,17 @@ controlplane: ## Build the API server that demo and tests start (minutes, once; 
 .PHONY: test
 test: verify-generate controlplane ## Run all tests: generated code, unit, integration (API server, SQLite, PostgreSQL)
 	cd controlplane && $(CONTROLPLANE_TEST) ./...
-	go test -timeout=20m $(PKG)
+	$(call covered,integration)
+	go test -timeout=20m $(COVER) $(PKG)
 
 .PHONY: test-unit
 test-unit: ## Run the tests that need no server
 	go test -short $(PKG)
 
-.PHONY: test-coverage
-test-coverage: controlplane ## Run all tests and leave their coverage in coverage/, for the end-to-end report
-	mkdir -p coverage
-	go test -short -coverprofile=coverage/unit.out ./internal/... ./api/... ./cmd/...
-	go test -timeout=20m -coverprofile=coverage/integration.out ./internal/... ./api/... ./cmd/...
-
 .PHONY: race
 race: ## Run the unit tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race -short -timeout=20m $(PKG)
+	$(call covered,unit)
+	CGO_ENABLED=1 go test -race -short -timeout=20m $(COVER) $(PKG)
 
 .PHONY: fuzz-smoke
 fuzz-smoke: ## Run each fuzz test for a few seconds (FUZZTIME=5s)
@@ -75,10 +73,6 @@ test-e2e-aianalysis: bin/e2e ## Run the end-to-end suite on a Kind cluster on Po
 .PHONY: test-e2e-datastorage
 test-e2e-datastorage: bin/e2e ## Run Data Storage's suite, with a PostgreSQL in the cluster
 	bin/e2e run datastorage
-
-.PHONY: e2e-soak
-e2e-soak: bin/e2e ## Repeat runs with random faults, and count how they end (N=5)
-	bin/e2e soak -n $(N) aianalysis
 
 .PHONY: node-image
 node-image: ## Get or build the image of a Kind node, and that of PostgreSQL

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/test/infrastructure/rollout"
@@ -62,6 +64,7 @@ type System struct {
 
 // Connect returns the system at a target. It contacts nothing.
 func Connect(t Target) (*System, error) {
+	log.SetLogger(logr.Discard()) // the library complains of a process that has not chosen
 	config, err := clientcmd.BuildConfigFromFlags("", t.Kubeconfig)
 	if err != nil {
 		return nil, fmt.Errorf("kubeconfig %s: %w", t.Kubeconfig, err)

@@ -11,7 +11,7 @@ import (
 	"kubernaut.ai/kubernaut/test/infrastructure/plan"
 )
 
-// coverageOthers is where make test-coverage leaves the profiles of unit and integration tests, below the root.
+// coverageOthers is where make leaves the profiles of unit and integration tests with COVERAGE=true, below the root.
 const coverageOthers = "coverage"
 
 // collectCoverage collects what the services counted, and reports it together with what other tests have left.
@@ -44,7 +44,7 @@ func (h *Harness) collectCoverage(ctx context.Context, t *plan.Task) error {
 		}
 	}
 	if len(others) == 0 {
-		t.Note("there are no profiles of unit and integration tests in %s/: `make test-coverage` makes them", coverageOthers)
+		t.Note("there are no profiles of unit and integration tests in %s/: `make race test COVERAGE=true` makes them", coverageOthers)
 	}
 	out := filepath.Join(t.Dir, "report")
 	summary, err := coverage.Collect(ctx, t, coverage.Options{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -175,7 +176,7 @@ func (h *Harness) wait(ctx context.Context, t *plan.Task) error {
 				fmt.Fprintf(t.Log, "not all of the evidence could be had: %v\n", err)
 			}
 		},
-		Cleanup: h.reload(t),
+		Cleanup: h.reload(t), Deadline: 10 * time.Minute,
 	})
 }
 

@@ -104,7 +104,7 @@ func (h *Harness) teardown(ctx context.Context, t *plan.Task) error {
 		t.Note("the cluster stays, because something failed; delete it with `e2e down %s`", h.Suite.Name)
 		return nil
 	}
-	return h.remove(ctx, e.With(t.Log), func(name string, do func(context.Context) error) error {
+	return h.remove(e.With(t.Log), func(name string, do func(context.Context) error) error {
 		return t.Unit(ctx, name, plan.Unit{
 			Do:      func(ctx context.Context, _ int) error { return do(ctx) },
 			Cleanup: func(context.Context, failure.Finding) (bool, error) { return false, nil },
@@ -114,7 +114,7 @@ func (h *Harness) teardown(ctx context.Context, t *plan.Task) error {
 
 // remove deletes the cluster and everything that is its alone, the network if nothing else is on it, and puts the
 // machine's settings back.
-func (h *Harness) remove(ctx context.Context, e *engine.Engine, unit func(string, func(context.Context) error) error) error {
+func (h *Harness) remove(e *engine.Engine, unit func(name string, do func(context.Context) error) error) error {
 	err := unit("delete the cluster", func(ctx context.Context) error {
 		c, err := h.cluster(e, nil)
 		if err != nil {
@@ -154,7 +154,7 @@ func (h *Harness) Down(ctx context.Context, images bool) ([]engine.Resource, err
 	if err != nil {
 		return nil, err
 	}
-	if err := h.remove(ctx, e, func(_ string, do func(context.Context) error) error { return do(ctx) }); err != nil {
+	if err := h.remove(e, func(_ string, do func(context.Context) error) error { return do(ctx) }); err != nil {
 		return nil, err
 	}
 	// What the next run may take over is gone.

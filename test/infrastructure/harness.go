@@ -67,8 +67,9 @@ type Harness struct {
 
 	mu     sync.Mutex
 	engine *engine.Engine
-	failed bool     // a phase of this run did not succeed
-	refs   []string // of the images that were loaded
+	failed bool           // a phase of this run did not succeed
+	asks   failure.Probes // of this run
+	refs   []string       // of the images that were loaded
 }
 
 // Open returns the harness of a suite. It looks at nothing but the environment and the repository.
@@ -164,10 +165,11 @@ func (h *Harness) Run(ctx context.Context, which Range) (Outcome, error) {
 		defer held.Release() //nolint:errcheck // the kernel gives it back when this process ends
 	}
 	p := h.plan(ctx, locked)
+	h.asks = h.probes(ctx, run)
 	console := report.NewConsole(h.o.Out, report.ConsoleOptions{Terminal: h.o.Terminal, Color: h.o.Color, Clock: h.o.Clock})
 	result, err := plan.Run(ctx, p, plan.Options{
 		Dir: h.dir, RunID: run, Clock: h.o.Clock, Resume: which.Resume, Until: which.Until, Abort: h.o.Abort,
-		Probes: h.probes(ctx, run),
+		Probes: h.asks,
 		Observe: func(e plan.Event) {
 			h.observe(e)
 			console.Event(e)

@@ -69,9 +69,9 @@ func (h *Harness) plan(ctx context.Context, locked error) plan.Plan {
 				return h.create(ctx, t)
 			},
 		},
-		{Name: phaseLoad, After: []string{phaseBuild, phaseCluster}, Deadline: 15 * time.Minute, Inputs: h.buildInputs, Verify: h.verifyLoaded, Run: h.load},
-		{Name: phaseDeploy, After: []string{phaseLoad}, Deadline: 5 * time.Minute, Run: h.deploy},
-		{Name: phaseWait, After: []string{phaseDeploy}, Deadline: 10 * time.Minute, Run: h.wait},
+		{Name: phaseLoad, After: []string{phaseBuild, phaseCluster}, Deadline: 20 * time.Minute, Inputs: h.buildInputs, Verify: h.verifyLoaded, Run: h.onCluster(h.load)},
+		{Name: phaseDeploy, After: []string{phaseLoad}, Deadline: 15 * time.Minute, Run: h.onCluster(h.deploy, h.load)},
+		{Name: phaseWait, After: []string{phaseDeploy}, Deadline: 20 * time.Minute, Run: h.onCluster(h.wait, h.load, h.deploy)},
 		{Name: phaseHealth, After: []string{phaseWait}, Deadline: 3 * time.Minute, Run: h.health},
 		{Name: phaseSpecs, After: []string{phaseHealth}, Deadline: 90 * time.Minute, Stall: 20 * time.Minute, Run: h.specs},
 	}
@@ -329,6 +329,11 @@ func (h *Harness) verifyCluster(ctx context.Context, f *plan.Facts) error {
 }
 
 func (h *Harness) create(ctx context.Context, t *plan.Task) error {
+	return h.createCluster(ctx, t, h.o.Getenv(envFresh) == "true" || h.o.Getenv("CI") == "true")
+}
+
+// createCluster makes the cluster; one that is there is used again unless a fresh one is wanted.
+func (h *Harness) createCluster(ctx context.Context, t *plan.Task, fresh bool) error {
 	c, err := h.open(ctx, t.Facts)
 	if err != nil {
 		return err
@@ -336,7 +341,6 @@ func (h *Harness) create(ctx context.Context, t *plan.Task) error {
 	if err := nodeimage.SaveSysctls(h.sysctls()); err != nil {
 		return err
 	}
-	fresh := h.o.Getenv(envFresh) == "true" || h.o.Getenv("CI") == "true"
 	return c.Create(ctx, t, fresh)
 }
 
@@ -398,7 +402,7 @@ func (h *Harness) connect() (*rollout.Cluster, error) {
 }
 
 func (h *Harness) health(ctx context.Context, t *plan.Task) error {
-	if err := rollout.Health(ctx, h.Suite.Endpoints, rollout.HealthOptions{Log: t.Log}); err != nil {
+	if err := rollout.Health(ctx, h.Suite.Endpoints, rollout.HealthOptions{Log: t.Log, Patience: h.Suite.Patience}); err != nil {
 		return err
 	}
 	return h.writeTarget(t.Facts, filepath.Join(h.dir, targetFile))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"kubernaut.ai/kubernaut/test/infrastructure/image"
 	"kubernaut.ai/kubernaut/test/infrastructure/rollout"
@@ -28,6 +29,8 @@ type Suite struct {
 	URLs URLs
 	// Endpoints are what must answer before a specification runs.
 	Endpoints []rollout.Endpoint
+	// Patience is how long one of them may answer badly; zero: that of package rollout.
+	Patience time.Duration
 	// Specs is the directory of the specifications, in the repository.
 	Specs string
 	// Procs is how many processes run them.

@@ -56,7 +56,7 @@ var _ = Describe("Conditions and events", func() {
 
 	It("tell what happens to an analysis, each step once", func(ctx SpecContext) {
 		a := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
-		events := kubernetesEvents(ctx, a, v1alpha1.EventAnalysisCompleted)
+		events := kubernetesEvents(ctx, a, v1alpha1.EventAIAnalysisCreated, v1alpha1.EventInvestigationComplete, v1alpha1.EventAnalysisCompleted)
 		Expect(reasons(events)).To(ConsistOf(v1alpha1.EventAIAnalysisCreated, v1alpha1.EventInvestigationComplete, v1alpha1.EventAnalysisCompleted))
 		for _, e := range events {
 			Expect(e.Type).To(Equal(corev1.EventTypeNormal), e.Reason)
@@ -78,7 +78,7 @@ var _ = Describe("Conditions and events", func() {
 
 	It("warn when a person must look", func(ctx SpecContext) {
 		a := analysed(ctx, incident(namespace, "CrashLoopBackOff", "Deployment", "never-was"))
-		events := kubernetesEvents(ctx, a, v1alpha1.EventHumanReviewRequired)
+		events := kubernetesEvents(ctx, a, v1alpha1.EventAIAnalysisCreated, v1alpha1.EventHumanReviewRequired)
 		Expect(reasons(events)).To(ConsistOf(v1alpha1.EventAIAnalysisCreated, v1alpha1.EventHumanReviewRequired))
 		for _, e := range events {
 			if e.Reason == v1alpha1.EventHumanReviewRequired {

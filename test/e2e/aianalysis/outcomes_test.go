@@ -5,6 +5,7 @@ package aianalysis
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"strings"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -25,9 +26,7 @@ func answered(change map[string]any) faultproxy.Rule {
 		},
 		"target_in_owner_chain": true,
 	}
-	for k, v := range change {
-		m[k] = v
-	}
+	maps.Copy(m, change)
 	text, err := json.Marshal(m)
 	if err != nil {
 		panic(err) // it is made of constants

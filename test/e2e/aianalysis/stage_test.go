@@ -43,10 +43,8 @@ func anyPods(pods []*corev1.Pod) string {
 func awaitPod(ctx context.Context, namespace, what string, ok func(*corev1.Pod) bool) {
 	GinkgoHelper()
 	_, err := sys.AwaitPods(ctx, namespace, map[string]string{"app": "shop"}, func(pods []*corev1.Pod) string {
-		for _, p := range pods {
-			if ok(p) {
-				return ""
-			}
+		if slices.ContainsFunc(pods, ok) {
+			return ""
 		}
 		return fmt.Sprintf("no Pod is %s; there are %s", what, podStates(pods))
 	})

@@ -86,9 +86,14 @@ func standIns(ctx context.Context, s *e2e.System) {
 			},
 		},
 	} {
-		if err := s.Create(ctx, o); !apierrors.IsAlreadyExists(err) {
-			Expect(err).NotTo(HaveOccurred(), "create %T %s", o, o.GetName())
+		err := s.Create(ctx, o)
+		if apierrors.IsAlreadyExists(err) { // of an earlier run, with other images perhaps
+			there := o.DeepCopyObject().(client.Object)
+			Expect(s.WithWatch.Get(ctx, client.ObjectKeyFromObject(o), there)).To(Succeed())
+			o.SetResourceVersion(there.GetResourceVersion())
+			err = s.Update(ctx, o)
 		}
+		Expect(err).NotTo(HaveOccurred(), "%T %s", o, o.GetName())
 	}
 }
 

@@ -164,7 +164,7 @@ func whenTrailCannotBeWritten(proxy *tuned) {
 		expectOutcome(a, autoApproved)
 		Expect(a.Status.AuditState).To(Equal(v1alpha1.AuditSpooled))
 		Expect(a.Status.Warnings).To(ContainElement(ContainSubstring("audit events")))
-		Expect(reasons(kubernetesEvents(ctx, a, v1alpha1.EventAuditSpooled))).To(ContainElement(v1alpha1.EventAnalysisCompleted))
+		kubernetesEvents(ctx, a, v1alpha1.EventAnalysisCompleted, v1alpha1.EventAuditSpooled)
 		m := scrape(ctx, sys.Metrics)
 		waiting, _ := m.Value("audit_buffer_size", "service", "aianalysis")
 		Expect(waiting).To(BeNumerically(">=", 8))

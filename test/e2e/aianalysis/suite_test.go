@@ -13,6 +13,7 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"kubernaut.ai/kubernaut/test/e2e"
 )
@@ -27,6 +28,7 @@ var sys *e2e.System
 
 func TestAIAnalysis(t *testing.T) {
 	RegisterFailHandler(Fail)
+	log.SetLogger(GinkgoLogr)
 	suite, reporter := GinkgoConfiguration()
 	if suite.Timeout == time.Hour { // ginkgo's default
 		suite.Timeout = 90 * time.Minute

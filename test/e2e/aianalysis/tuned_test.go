@@ -10,6 +10,8 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -32,6 +34,7 @@ func tune(ctx SpecContext) tuned {
 	GinkgoHelper()
 	t := tuned{proxyClient(ctx)}
 	standIn(ctx, mockName)
+	restored(ctx)
 	configure(ctx, func(config map[string]any) {
 		config["holmesgpt"] = map[string]any{
 			"url": throughHAPI, "timeout": "20s", "retry": map[string]any{"max_attempts": maxCalls, "base": "100ms", "max": "2s"},
@@ -42,30 +45,43 @@ func tune(ctx SpecContext) tuned {
 	return t
 }
 
-// configure changes the controller's configuration, restarts it, and puts both back when the node that
-// called it is over.
-func configure(ctx SpecContext, change func(map[string]any)) {
+// alone ends the election of a leader, which has a single controller that was killed wait for its own
+// lease to run out, until the tuning ends.
+func (t *tuned) alone(ctx context.Context) {
 	GinkgoHelper()
-	const name, key = "aianalysis-config", "config.yaml"
-	before, err := sys.ConfigMapKey(ctx, e2e.Namespace, name, key, "")
-	Expect(err).NotTo(HaveOccurred())
-	apply := func(ctx context.Context, text string) {
-		GinkgoHelper()
-		_, err := sys.ConfigMapKey(ctx, e2e.Namespace, name, key, text)
+	configure(ctx, func(config map[string]any) { config["controller"].(map[string]any)["leader_election"] = false })
+}
+
+const configMapName, configKey = "aianalysis-config", "config.yaml"
+
+// restored has the controller's configuration put back when the node that called it is over.
+func restored(ctx SpecContext) {
+	GinkgoHelper()
+	before := &corev1.ConfigMap{}
+	Expect(sys.WithWatch.Get(ctx, client.ObjectKey{Namespace: e2e.Namespace, Name: configMapName}, before)).To(Succeed())
+	DeferCleanup(func(ctx SpecContext) {
+		_, err := sys.ConfigMapKey(ctx, e2e.Namespace, configMapName, configKey, before.Data[configKey])
 		Expect(err).NotTo(HaveOccurred())
 		restart(ctx, e2e.Controller)
-	}
-	DeferCleanup(func(ctx SpecContext) { apply(ctx, before) }, NodeTimeout(specTime))
+	}, NodeTimeout(specTime))
+}
+
+// configure changes the controller's configuration and restarts it.
+func configure(ctx context.Context, change func(map[string]any)) {
+	GinkgoHelper()
+	cm := &corev1.ConfigMap{}
+	Expect(sys.WithWatch.Get(ctx, client.ObjectKey{Namespace: e2e.Namespace, Name: configMapName}, cm)).To(Succeed())
 	var config map[string]any
-	Expect(yaml.Unmarshal([]byte(before), &config)).To(Succeed())
+	Expect(yaml.Unmarshal([]byte(cm.Data[configKey]), &config)).To(Succeed())
 	change(config)
 	text, err := yaml.Marshal(config)
 	Expect(err).NotTo(HaveOccurred())
-	apply(ctx, string(text))
+	_, err = sys.ConfigMapKey(ctx, e2e.Namespace, configMapName, configKey, string(text))
+	Expect(err).NotTo(HaveOccurred())
+	restart(ctx, e2e.Controller)
 }
 
-// restart restarts a service as kubectl rollout restart does, and waits until it works again: for the
-// controller, until the new pod leads.
+// restart restarts a service as kubectl rollout restart does, and waits until it is ready again.
 func restart(ctx context.Context, name string) {
 	GinkgoHelper()
 	Expect(sys.Change(ctx, e2e.Namespace, name, func(d *appsv1.Deployment) {
@@ -74,10 +90,6 @@ func restart(ctx context.Context, name string) {
 		}
 		d.Spec.Template.Annotations["kubernaut.ai/restarted-at"] = time.Now().Format(time.RFC3339Nano)
 	})).To(Succeed())
-	if name == e2e.Controller {
-		_, err := sys.AwaitLeader(ctx, anyPod)
-		Expect(err).NotTo(HaveOccurred())
-	}
 }
 
 // rule puts a rule in force for what concerns one analysis, until the specification ends.

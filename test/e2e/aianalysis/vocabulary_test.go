@@ -5,6 +5,8 @@ package aianalysis
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -167,19 +169,21 @@ func controllerEvents(trail e2e.Trail) []string {
 	return types
 }
 
-// kubernetesEvents waits for the Kubernetes events about an analysis until there is one of a reason,
-// and returns the reasons in order.
-func kubernetesEvents(ctx context.Context, a *v1alpha1.AIAnalysis, last string) []corev1.Event {
+// kubernetesEvents waits until there are Kubernetes events about an analysis with all of the reasons, and
+// returns all about it.
+func kubernetesEvents(ctx context.Context, a *v1alpha1.AIAnalysis, wanted ...string) []corev1.Event {
 	GinkgoHelper()
-	events, err := e2e.AwaitAll(ctx, sys, "event "+last+" about "+a.Name, func(events []*corev1.Event) string {
-		var reasons []string
+	events, err := e2e.AwaitAll(ctx, sys, fmt.Sprintf("events %v about %s", wanted, a.Name), func(events []*corev1.Event) string {
+		there := map[string]bool{}
 		for _, e := range events {
-			if e.Reason == last {
-				return ""
-			}
-			reasons = append(reasons, e.Reason)
+			there[e.Reason] = true
 		}
-		return fmt.Sprintf("there are events %v", reasons)
+		for _, reason := range wanted {
+			if !there[reason] {
+				return fmt.Sprintf("there is no %s among %v", reason, slices.Sorted(maps.Keys(there)))
+			}
+		}
+		return ""
 	}, client.InNamespace(a.Namespace), client.MatchingFields{"involvedObject.uid": string(a.UID)})
 	Expect(err).NotTo(HaveOccurred())
 	out := make([]corev1.Event, len(events))

@@ -64,14 +64,16 @@ var _ = Describe("The services' audit client", Serial, func() {
 		for range 3 {
 			writers.Go(func() {
 				defer GinkgoRecover()
+				pace := time.NewTicker(load.Every)
+				defer pace.Stop()
 				for {
 					select {
+					case <-pace.C:
+						told.tell(ctx, c, 5)
 					case <-stop:
 						return
 					case <-ctx.Done():
 						return
-					default:
-						told.tell(ctx, c, 5)
 					}
 				}
 			})

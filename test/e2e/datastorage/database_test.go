@@ -177,7 +177,7 @@ var _ = Describe("The database", Serial, func() {
 			setSecret(ctx, map[string]string{"secrets.yaml": right})
 			roll(ctx)
 		})
-		disturbed(ctx, func(ctx context.Context) {
+		_, met := disturbed(ctx, func(ctx context.Context) {
 			setSecret(ctx, map[string]string{"secrets.yaml": "password: " + wrong + "\n"})
 			change(ctx, mark)
 			var refused *corev1.Pod
@@ -215,6 +215,7 @@ var _ = Describe("The database", Serial, func() {
 			setSecret(ctx, map[string]string{"secrets.yaml": right})
 			roll(ctx)
 		})
+		Expect(met.Gap).To(BeNumerically("<", load.Patience), "the longest time without an acknowledgement")
 	}, SpecTimeout(specTime))
 
 	It("gets a new password while events are written", func(ctx SpecContext) {

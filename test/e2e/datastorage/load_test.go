@@ -18,17 +18,27 @@ import (
 
 var _ = Describe("What is written", Serial, func() {
 	DescribeTable("is neither lost nor doubled nor torn when",
-		func(ctx SpecContext, what func(context.Context)) { disturbed(ctx, what) },
+		func(ctx SpecContext, what func(context.Context)) {
+			_, met := disturbed(ctx, what)
+			Expect(met.Failures).NotTo(BeEmpty(), "failed attempts: without one nothing was disturbed")
+		},
 		Entry("the database is killed", killDatabase, SpecTimeout(specTime)),
 		Entry("the database is killed twice, the second time as soon as it has recovered", killDatabaseTwice, SpecTimeout(specTime)),
 		Entry("the pod of the database is replaced", replaceDatabase, SpecTimeout(specTime)),
 		Entry("the database is away for longer than a client waits for an answer", databaseAway, SpecTimeout(specTime)),
 		Entry("one replica is killed, then the other", killReplicas, SpecTimeout(specTime)),
 		Entry("all replicas are deleted at once, without time to end", deleteReplicas, SpecTimeout(specTime)),
-		Entry("Data Storage is rolled", roll, SpecTimeout(specTime)),
-		Entry("Data Storage is scaled to three, to one and back to two", scaleReplicas, SpecTimeout(specTime)),
 		Entry("the database is killed while Data Storage is rolled", killDatabaseInRoll, SpecTimeout(specTime)),
 		Entry("the node of the database and of the replicas restarts", restartNode, SpecTimeout(specTime)),
+	)
+
+	DescribeTable("is acknowledged without a pause when",
+		func(ctx SpecContext, what func(context.Context)) {
+			_, met := disturbed(ctx, what)
+			Expect(met.Gap).To(BeNumerically("<", load.Patience), "the longest time without an acknowledgement")
+		},
+		Entry("Data Storage is rolled", roll, SpecTimeout(specTime)),
+		Entry("Data Storage is scaled to three, to one and back to two", scaleReplicas, SpecTimeout(specTime)),
 	)
 
 	It("is kept when a replica gets SIGTERM, which ends it in order and within its grace period", func(ctx SpecContext) {

@@ -27,7 +27,7 @@ var _ = Describe("Two replicas", Serial, func() {
 			return n
 		}
 		before := []float64{stored(each[0]), stored(each[1])}
-		ledger := disturbed(ctx, func(context.Context) {})
+		ledger, _ := disturbed(ctx, func(context.Context) {})
 		var sum float64
 		for i, r := range each {
 			grew := stored(r) - before[i]

@@ -61,7 +61,7 @@ var _ = SynchronizedBeforeSuite(func(ctx SpecContext) []byte {
 }, NodeTimeout(setupTime))
 
 // Whatever a specification left behind, the next one finds everything running.
-var _ = BeforeEach(func(ctx SpecContext) { settle(ctx) }, NodeTimeout(repair))
+var _ = BeforeEach(func(ctx SpecContext) { calm(ctx) }, NodeTimeout(repair))
 
 // The evidence of a failure is written before anything is put back.
 var _ = JustAfterEach(func(ctx SpecContext) {

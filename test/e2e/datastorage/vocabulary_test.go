@@ -18,10 +18,20 @@ import (
 )
 
 // load is what is written while something happens: some 150 events a second.
-var load = e2e.Load{Chains: 6, Writers: 4, Every: 150 * time.Millisecond, Most: 30_000, Patience: 8 * time.Second, GiveUp: 5}
+var load = e2e.Load{Chains: 6, Writers: 4, Every: 150 * time.Millisecond, Most: 30_000, Patience: 8 * time.Second, GiveUp: 2}
 
 // some are enough events to say that writing works.
 const some = 150
+
+// calm is settle for a database that nobody has killed yet: the kubelet lets one that was killed often wait for minutes.
+func calm(ctx context.Context) {
+	GinkgoHelper()
+	settle(ctx)
+	if p := databasePod(ctx); e2e.Restarts(&p) > 0 {
+		replaceDatabase(ctx)
+		settle(ctx)
+	}
+}
 
 // settle has everything run as it ships: the database, and two replicas that answer.
 func settle(ctx context.Context) {
@@ -98,13 +108,13 @@ func query(ctx context.Context, database, sql string) string {
 
 // disturbed writes under load while something happens to the system, and until it works again after that. Then it
 // checks on each replica what became of each event.
-func disturbed(ctx context.Context, what func(context.Context)) *e2e.Ledger {
+func disturbed(ctx context.Context, what func(context.Context)) (*e2e.Ledger, e2e.Tally) {
 	GinkgoHelper()
 	w := sys.StartWriting(ctx, load)
 	Expect(w.Progress(ctx, some)).To(Succeed(), "before anything happens")
 	what(ctx)
 	Expect(w.Progress(ctx, some)).To(Succeed(), "afterwards")
-	return written(ctx, w)
+	return written(ctx, w), w.Tally()
 }
 
 // written ends a load and checks on each replica what became of each event. Everything is then sent again, and must

@@ -118,7 +118,7 @@ func (c *Cluster) Create(ctx context.Context, t *plan.Task, fresh bool) error {
 			return err
 		}
 	}
-	if err := c.closeNetwork(ctx, t); err != nil {
+	if err := c.ensureNetwork(ctx, t); err != nil {
 		return err
 	}
 	return t.Unit(ctx, "cluster "+c.c.Name, plan.Unit{
@@ -133,7 +133,22 @@ func (c *Cluster) Create(ctx context.Context, t *plan.Task, fresh bool) error {
 	})
 }
 
-// closeNetwork sees to it that the network is there and that nothing leaves it.
+// ensureNetwork sees to it, in a unit, that the network is there and that nothing leaves it.
+func (c *Cluster) ensureNetwork(ctx context.Context, t *plan.Task) error {
+	return t.Unit(ctx, "network", plan.Unit{
+		Do: func(ctx context.Context, _ int) error { return c.closeNetwork(ctx, t) },
+		Cleanup: func(ctx context.Context, f failure.Finding) (bool, error) {
+			switch f.Remedy {
+			case "remove-own-network":
+				return c.engine.RemoveNetwork(ctx)
+			case "wait-for-runtime":
+				return false, c.awaitEngine(ctx)
+			}
+			return false, nil
+		},
+	})
+}
+
 func (c *Cluster) closeNetwork(ctx context.Context, t *plan.Task) error {
 	if _, err := c.engine.EnsureNetwork(ctx); err != nil {
 		return err
@@ -158,6 +173,9 @@ func (c *Cluster) make(ctx context.Context, t *plan.Task, k kind) error {
 	made := filepath.Join(dir, "config")
 	if err := k.create(ctx, c.c, made); err != nil {
 		return err
+	}
+	if found, err := c.containers(ctx); err != nil || len(found) < c.c.nodes() {
+		return errors.Join(err, fmt.Errorf("cluster %s: created but absent: %d of its %d nodes are there", c.c.Name, len(found), c.c.nodes()))
 	}
 	text, err := os.ReadFile(made)
 	if err != nil {

@@ -154,9 +154,10 @@ type loading struct {
 	id string // that the archive says
 }
 
-// save writes the archive, and reads it back.
+// save writes the archive, and reads it back. A load that reads an earlier one goes on doing so.
 func (l *loading) save(ctx context.Context) (err error) {
-	f, err := os.Create(l.file)
+	made := l.file + ".new"
+	f, err := os.Create(made)
 	if err != nil {
 		return err
 	}
@@ -164,7 +165,7 @@ func (l *loading) save(ctx context.Context) (err error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	found, err := readArchive(l.file)
+	found, err := readArchive(made)
 	if err != nil {
 		return err
 	}
@@ -174,7 +175,7 @@ func (l *loading) save(ctx context.Context) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.id = found.id
-	return nil
+	return os.Rename(made, l.file)
 }
 
 // archive opens the archive and says which id the image has in it.

@@ -147,11 +147,14 @@ func (c *Cluster) RestartNode(ctx context.Context, name string) error {
 	if !slices.Contains(c.c.nodeNames(), name) {
 		return fmt.Errorf("cluster %s has no node %s; it has %s", c.c.Name, name, strings.Join(c.c.nodeNames(), ", "))
 	}
-	begin := time.Now()
-	restart := c.engine.Command("restart", "--time", "1", name)
-	restart.Deadline = time.Minute
-	if _, err := c.engine.Run(ctx, restart); err != nil {
-		return fmt.Errorf("restart node %s: %w", name, err)
+	var stopped time.Time // whatever is renewed after it, the new kubelet has
+	for _, args := range [][]string{{"stop", "-t", "1", name}, {"start", name}} {
+		step := c.engine.Command(args...)
+		step.Deadline = time.Minute
+		stopped = time.Now()
+		if _, err := c.engine.Run(ctx, step); err != nil {
+			return fmt.Errorf("restart node %s: %w", name, err)
+		}
 	}
 	client, err := c.client(0)
 	if err != nil {
@@ -172,7 +175,7 @@ func (c *Cluster) RestartNode(ctx context.Context, name string) error {
 		},
 	}, &coordinationv1.Lease{}, nil, func(e watch.Event) (bool, error) {
 		lease, ok := e.Object.(*coordinationv1.Lease)
-		return ok && lease.Spec.RenewTime != nil && lease.Spec.RenewTime.After(begin), nil
+		return ok && lease.Spec.RenewTime != nil && lease.Spec.RenewTime.After(stopped), nil
 	})
 	if err != nil {
 		return fmt.Errorf("restart node %s: its kubelet is not back: %w", name, errors.Join(command.Cause(guarded), err))

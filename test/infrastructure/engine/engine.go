@@ -36,7 +36,7 @@ const (
 )
 
 const (
-	quick = 30 * time.Second // a question to the engine
+	quick = time.Minute      // a question to the engine, which a busy machine answers late
 	slow  = 10 * time.Minute // images, which may be large and on slow disks
 	stall = 2 * time.Minute
 )

@@ -46,7 +46,7 @@ func (b *builder) componentImages(ctx context.Context, p parts) ([]imageSpec, er
 		images = append(images, component(one.ref, l, "/usr/local/bin/"+one.program))
 	}
 	helper := base()
-	if err := b.addBusybox(ctx, helper, "bin", p.root); err != nil {
+	if err := b.addBusybox(ctx, helper, p.root); err != nil {
 		return nil, err
 	}
 	proxy, err := proxyLayer(p)
@@ -91,19 +91,21 @@ func (b *builder) kubeadmImages(ctx context.Context, p parts) (map[string]string
 	return names, nil
 }
 
-// addBusybox adds busybox to a directory, under all its names that are not there yet.
-func (b *builder) addBusybox(ctx context.Context, l layer, dir, root string) error {
-	busybox := filepath.Join(root, "usr/bin/busybox")
-	if err := l.program(dir+"/busybox", busybox); err != nil {
+// addBusybox adds busybox under all its names that are not there yet.
+func (b *builder) addBusybox(ctx context.Context, l layer, root string) error {
+	const name = "usr/bin/busybox"
+	program := filepath.Join(root, name)
+	if err := l.program(name, program); err != nil {
 		return err
 	}
-	out, err := b.run.Run(ctx, command.Cmd{Name: busybox, Args: []string{"--list"}, Deadline: stepDeadline, Quiet: true})
+	out, err := b.run.Run(ctx, command.Cmd{Name: program, Args: []string{"--list"}, Deadline: stepDeadline, Quiet: true})
 	if err != nil {
 		return err
 	}
-	for name := range strings.FieldsSeq(string(out)) {
-		if _, ok := l[dir+"/"+name]; !ok {
-			l.symlink(dir+"/"+name, "busybox")
+	l.symlink("bin", "usr/bin")
+	for applet := range strings.FieldsSeq(string(out)) {
+		if link := path.Join(path.Dir(name), applet); l[link].mode == 0 {
+			l.symlink(link, path.Base(name))
 		}
 	}
 	return nil
@@ -127,7 +129,7 @@ exec /usr/local/bin/kube-proxy.real "$@"
 // modprobe. Without one extension, traffic to Services is not translated.
 func proxyLayer(p parts) (layer, error) {
 	programs := []string{
-		"usr/sbin/xtables-legacy-multi", "usr/sbin/xtables-nft-multi", "usr/sbin/nft", "usr/sbin/conntrack", "usr/bin/kmod",
+		"usr/sbin/xtables-legacy-multi", "usr/sbin/xtables-nft-multi", "usr/sbin/nft", "usr/sbin/conntrack", "usr/bin/kmod", "usr/bin/busybox",
 	}
 	extensions, err := filepath.Glob(filepath.Join(p.root, "usr/lib/*/xtables/*.so"))
 	if err != nil {
@@ -145,9 +147,6 @@ func proxyLayer(p parts) (layer, error) {
 	}
 	l := base()
 	if err := l.addPrograms(p.root, programs...); err != nil {
-		return nil, err
-	}
-	if err := l.program("usr/bin/busybox", filepath.Join(p.root, "usr/bin/busybox")); err != nil {
 		return nil, err
 	}
 	l.symlink("usr/sbin/modprobe", "../bin/kmod")

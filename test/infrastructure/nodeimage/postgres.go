@@ -58,7 +58,7 @@ func (b *builder) buildPostgres(ctx context.Context, ref, key string) error {
 	if err != nil {
 		return fmt.Errorf("collect what PostgreSQL runs: %w", err)
 	}
-	if err := b.addBusybox(ctx, l, "usr/bin", root); err != nil {
+	if err := b.addBusybox(ctx, l, root); err != nil {
 		return err
 	}
 	if err := l.program("usr/local/bin/pgstart", filepath.Join(start, "pgstart")); err != nil {

@@ -189,7 +189,7 @@ func (c *realCluster) check(nodes int) {
 		}
 	}
 	wget := func(url string) string {
-		return c.kubectl("", "exec", "client", "--", "wget", "-q", "-T", "5", "-O-", url)
+		return c.kubectl("", "exec", "client", "--", "timeout", "10", "wget", "-q", "-O-", url)
 	}
 	expect("a Service by its name", wget("http://web.default.svc.cluster.local/"), hello+c.name)
 

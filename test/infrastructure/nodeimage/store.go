@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	others    = 2                   // results of other inputs are kept beside the newest, for other branches
+	others    = 1                   // results of other inputs are kept beside the newest, for another branch
 	unusedFor = 14 * 24 * time.Hour // and not longer than this
 )
 

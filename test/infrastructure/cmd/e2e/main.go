@@ -12,7 +12,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	abort := make(chan struct{})
 	context.AfterFunc(ctx, func() { // the second signal ends also what runs finally, the third is the system's
 		again := make(chan os.Signal, 1)
@@ -22,5 +21,7 @@ func main() {
 		signal.Stop(again)
 		close(abort)
 	})
-	os.Exit(e2ecli.Run(ctx, os.Args[1:], e2ecli.Streams{Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Abort: abort}))
+	code := e2ecli.Run(ctx, os.Args[1:], e2ecli.Streams{Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Abort: abort})
+	stop()
+	os.Exit(code)
 }
