@@ -60,7 +60,7 @@ const (
 	runCall    = `^(podman|docker) run .*--name replayed-control-plane`
 	logsCall   = `^(podman|docker) logs -f replayed-control-plane`
 	initCall   = `exec .*replayed-control-plane kubeadm init`
-	importCall = `exec .*replayed-worker ctr --namespace=k8s.io images import`
+	importCall = `exec .*replayed-worker .*ctr --namespace=k8s.io images import`
 	saveCall   = `save .*kubernaut-replayed:`
 	rmCall     = `^(podman|docker) rm .*replayed-control-plane`
 	goCall     = `^go build -v`

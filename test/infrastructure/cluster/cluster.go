@@ -158,7 +158,11 @@ func (c *Cluster) closeNetwork(ctx context.Context, t *plan.Task) error {
 		return err
 	}
 	t.Note("%s", egress.Why)
-	return nil
+	stale, err := c.engine.DropForwards(ctx)
+	if stale > 0 {
+		t.Note("removed what was left of %d ports of containers that are gone, which would have led nowhere", stale)
+	}
+	return err
 }
 
 // make is one attempt: Kind's creation, and all nodes ready.
@@ -277,6 +281,9 @@ func (c *Cluster) delete(ctx context.Context) (removed bool, err error) {
 		if attempt == 2*deletions {
 			return removed, fmt.Errorf("delete cluster %s: after %d times there is still %v", c.c.Name, attempt, left)
 		}
+	}
+	if _, err := c.engine.DropForwards(ctx); err != nil {
+		return removed, fmt.Errorf("delete cluster %s: %w", c.c.Name, err)
 	}
 	for _, file := range []string{c.c.Kubeconfig, c.c.Kubeconfig + lockSuffix} {
 		if err := os.Remove(file); err == nil {

@@ -200,15 +200,20 @@ const (
 	nodeStall    = 2 * time.Minute
 )
 
+// drained reads, once a program has ended, what it has not read. Podman may lose the last words of a program that ends
+// while there still is something for it to read: those that say why.
+const drained = `"$@"; code=$?; cat >/dev/null; exit $code`
+
 func (c *nodeCommand) Run() error {
-	args := []string{"exec", "--privileged"}
+	args, inside := []string{"exec", "--privileged"}, c.args
 	if c.stdin != nil {
 		args = append(args, "--interactive")
+		inside = append([]string{"sh", "-c", drained, "sh"}, inside...)
 	}
 	for _, e := range c.env {
 		args = append(args, "--env", e)
 	}
-	run := c.node.engine.Command(append(append(args, c.node.name), c.args...)...)
+	run := c.node.engine.Command(append(append(args, c.node.name), inside...)...)
 	run.Stdin, run.Stdout, run.Deadline, run.Stall = c.stdin, c.stdout, nodeDeadline, nodeStall
 	run.Quiet = c.stdout != nil
 	_, err := c.node.engine.Run(c.ctx, run)
