@@ -38,6 +38,9 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(envOrder); text != "" {
 		os.Exit(obey(text))
 	}
+	if text := os.Getenv(envReal); text != "" {
+		os.Exit(realCommand(text))
+	}
 	os.Exit(m.Run())
 }
 

@@ -48,9 +48,11 @@ type URLs struct {
 // Suites are all of them.
 func Suites() []Suite { return []Suite{aianalysis(), datastorage()} }
 
-// SuiteNamed returns a suite by its name. The error names those that exist.
-func SuiteNamed(name string) (Suite, error) {
-	all := Suites()
+// SuiteNamed returns a suite by its name: one of those given, or, where none are, of Suites. The error names those that exist.
+func SuiteNamed(name string, all ...Suite) (Suite, error) {
+	if len(all) == 0 {
+		all = Suites()
+	}
 	i := slices.IndexFunc(all, func(s Suite) bool { return s.Name == name || s.Cluster == name })
 	if i < 0 {
 		names := make([]string, len(all))
