@@ -74,6 +74,10 @@ test-e2e-aianalysis: bin/e2e ## Run the end-to-end suite on a Kind cluster on Po
 test-e2e-datastorage: bin/e2e ## Run Data Storage's suite, with a PostgreSQL in the cluster
 	bin/e2e run datastorage
 
+.PHONY: e2e-soak
+e2e-soak: bin/e2e ## Repeat runs of a suite with random faults, N of them (5), and tell what became of each
+	bin/e2e soak -n $(or $(N),5) $(or $(SUITE),aianalysis)
+
 .PHONY: node-image
 node-image: ## Get or build the image of a Kind node, and that of PostgreSQL
 	go run ./test/infrastructure/cmd/node-image -postgres
