@@ -85,11 +85,6 @@ func children(pid int) []int {
 	return found
 }
 
-func comm(pid int) string {
-	content, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	return strings.TrimSpace(string(content))
-}
-
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(10 * time.Second)
