@@ -51,6 +51,10 @@ func (r *run) phase(ctx context.Context, ph Phase) {
 		r.end(ph, begin, Held, nil, nil)
 		return
 	}
+	if err != nil && ctx.Err() != nil {
+		r.end(ph, begin, Interrupted, nil, []failure.Finding{interrupted(ph.Name, err)})
+		return
+	}
 	if err != nil {
 		r.end(ph, begin, Failed, nil, failure.ClassifyAll(ctx, ph.Name, err, r.o.Probes))
 		return
@@ -84,8 +88,7 @@ func (r *run) phase(ctx context.Context, ph Phase) {
 		}
 		r.end(ph, begin, Passed, p, nil)
 	case ctx.Err() != nil:
-		f := failure.Finding{Phase: ph.Name, Class: failure.Interrupted, Summary: "interrupted", Lines: []string{err.Error()}}
-		r.end(ph, begin, Interrupted, p, []failure.Finding{f.In("")})
+		r.end(ph, begin, Interrupted, p, []failure.Finding{interrupted(ph.Name, err)})
 	default:
 		fmt.Fprintf(p.log, "failed: %v\n", err)
 		r.end(ph, begin, Failed, p, failure.ClassifyAll(ctx, ph.Name, err, r.o.Probes))
@@ -267,6 +270,11 @@ func ours(stack []string) []string {
 		}
 	}
 	return stack[:min(6, len(stack))]
+}
+
+func interrupted(phase string, err error) failure.Finding {
+	f := failure.Finding{Phase: phase, Class: failure.Interrupted, Summary: "interrupted", Lines: []string{err.Error()}}
+	return f.In("")
 }
 
 func harnessFault(phase, summary string, lines ...string) failure.Finding {

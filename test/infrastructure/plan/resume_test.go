@@ -303,3 +303,20 @@ func TestLastRun(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+// A phase that is interrupted while it looks at its inputs has not failed.
+func TestInterruptedInputs(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	p := Plan{Suite: "s", Cluster: "c", Phases: []Phase{{
+		Name: "build",
+		Inputs: func(ctx context.Context) (string, error) {
+			cancel()
+			return "", ctx.Err()
+		},
+		Run: func(context.Context, *Task) error { return nil },
+	}}}
+	result, err := Run(ctx, p, Options{Dir: t.TempDir()})
+	if err != nil || len(result.Phases) != 1 || result.Phases[0].Status != Interrupted {
+		t.Errorf("%+v, %v", result.Phases, err)
+	}
+}
