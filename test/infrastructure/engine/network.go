@@ -97,6 +97,9 @@ func (e *Engine) EnsureNetwork(ctx context.Context) (Network, error) {
 	if len(all) == 1 {
 		return all[0], nil
 	}
+	if err := e.dropNames(); err != nil {
+		return Network{}, err
+	}
 	if err := e.createNetwork(ctx); err != nil {
 		return Network{}, err
 	}
