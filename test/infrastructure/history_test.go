@@ -59,6 +59,9 @@ func edited(file, old, by string) func(*testing.T, *stage) string {
 
 // The five runs that failed one after the other on one day end where they should have, and say why.
 func TestReplayHistory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the harness many times")
+	}
 	s := newStage(t)
 	static := func(file, old, by string) scenario { return scenario{real: true, source: edited(file, old, by)} }
 	all := []struct {
@@ -117,6 +120,9 @@ func TestReplayHistory(t *testing.T) {
 // A run that is interrupted in any phase ends with its own exit code, has gathered what there is, can be continued, and
 // leaves nothing behind once its cluster is deleted.
 func TestReplayInterrupts(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the harness many times")
+	}
 	s := newStage(t)
 	hang := func(call string) func(touch string) scenario {
 		return func(touch string) scenario {
@@ -200,6 +206,9 @@ func await(t *testing.T, file string) {
 
 // A service that leaves no counters fails the run in the phase that collects them.
 func TestReplayCoverage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the harness many times")
+	}
 	s := newStage(t)
 	m := s.machine(t, scenario{real: true, env: []string{"E2E_COVERAGE=true"}})
 	code := m.run(order{Command: "run"})

@@ -201,7 +201,10 @@ func (w *World) change(f func(*state) error) error {
 	failed := f(&s)
 	content, err := json.Marshal(s)
 	if err == nil && !bytes.Equal(content, before) {
-		err = os.WriteFile(path, content, 0o600) // under the lock, and nobody kills a fake with SIGKILL meanwhile
+		// Under the lock; whole, since a fake is killed where the harness ends a command.
+		if err = os.WriteFile(path+".new", content, 0o600); err == nil {
+			err = os.Rename(path+".new", path)
+		}
 	}
 	if failed != nil {
 		return failed
