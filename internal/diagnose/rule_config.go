@@ -27,6 +27,9 @@ func (q *inquiry) configUses(s symptom) []configUse {
 		if r.kind != "ConfigMap" && r.kind != "Secret" {
 			continue
 		}
+		if r.volume != "" && holdsToken(s.object, r.volume) {
+			continue // the API server's certificates, which every Pod gets and no program is configured by
+		}
 		u := configUse{reference: r, object: q.snap.Object(r.ref(s.object)), fixed: r.container != ""}
 		if u.object == nil || r.container != "" && r.container != s.container.name {
 			continue
@@ -52,6 +55,21 @@ func (q *inquiry) configUses(s symptom) []configUse {
 		out = append(out, u)
 	}
 	return out
+}
+
+// holdsToken reports whether a volume of a Pod is the one with the token of its ServiceAccount.
+func holdsToken(pod *Object, volume string) bool {
+	for _, v := range pod.At("spec", "volumes").Items() {
+		if v.At("name").Str() != volume {
+			continue
+		}
+		for _, source := range v.At("projected", "sources").Items() {
+			if source.At("serviceAccountToken").Exists() {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // namedBy finds the newest line that names a file of the ConfigMap, one of its keys, or a variable that it sets.
@@ -113,11 +131,13 @@ func (catalogue) ConfigInvalid() rule {
 func (q *inquiry) configInvalid(s symptom, u configUse, lines []spoken) *cause {
 	changed, recorded := lastChange(u.object)
 	recent := recorded && q.changedBefore(s, changed.time)
+	// What was written before the workload was, the workload was made with: that is no change under its feet.
+	changedUnder := recent && changed.time.After(q.top(s.object).Created())
 	said := u.namedBy(s, lines)
 	if said != nil && isAbsence(said.text) && !recent {
 		said = nil
 	}
-	if said == nil && (!recent || len(lines) > 0 && classifyComplaint(lines[0].text) != noComplaint) {
+	if said == nil && (!changedUnder || len(lines) > 0 && classifyComplaint(lines[0].text) != noComplaint) {
 		return nil
 	}
 	update, rolled := q.lastUpdate(s.object)
