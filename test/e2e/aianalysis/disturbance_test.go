@@ -120,7 +120,7 @@ var _ = Describe("When a node loses its power", Serial, func() {
 				}
 				return ""
 			})).To(Succeed())
-			expectOnce(ctx, a)
+			expectOneInvestigation(ctx, a)
 		}
 		expectOnce(ctx, before)
 	}, SpecTimeout(2*specTime))
