@@ -292,6 +292,8 @@ func (r *reader) failed(g diagnose.Gap, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	// A server that sends more than the observation may read has answered.
+	r.answered = r.answered || errors.Is(err, errBudget)
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && !apierrors.IsUnauthorized(err) && status.Status().Code < 500 && !apierrors.IsTooManyRequests(err) && !apierrors.IsForbidden(err) {
 		r.answered = true
