@@ -27,7 +27,7 @@
 // # Adding a rule
 //
 // A rule is one file, rule_<class>.go, with one method on catalogue; its scenarios are data files,
-// testdata/<class>-<case>.yaml. Nothing else needs to change.
+// test/scenarios/open/<class>-<case>.yaml. Nothing else needs to change.
 //
 // # Confidence
 //

@@ -16,7 +16,7 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-var loadOnce = sync.OnceValues(func() ([]*scenario.Scenario, error) { return scenario.Load(os.DirFS("."), "testdata") })
+var loadOnce = sync.OnceValues(func() ([]*scenario.Scenario, error) { return scenario.Load(os.DirFS("../../test/scenarios"), "open") })
 
 // load returns all scenarios, which tests must not change.
 func load(t testing.TB) []*scenario.Scenario {

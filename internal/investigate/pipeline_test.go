@@ -30,7 +30,7 @@ const (
 
 // parsed reads the engine's scenarios once: there are many.
 var parsed = sync.OnceValues(func() ([]*scenario.Scenario, error) {
-	return scenario.Load(os.DirFS("../diagnose"), "testdata")
+	return scenario.Load(os.DirFS("../../test/scenarios"), "open")
 })
 
 func scenarios(t testing.TB) map[string]*scenario.Scenario {

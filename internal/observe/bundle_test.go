@@ -15,7 +15,7 @@ import (
 
 func scenarios(t testing.TB) []*scenario.Scenario {
 	t.Helper()
-	all, err := scenario.Load(os.DirFS("../diagnose"), "testdata")
+	all, err := scenario.Load(os.DirFS("../../test/scenarios"), "open")
 	if err != nil {
 		t.Fatal(err)
 	}
