@@ -111,20 +111,17 @@ func (p *Pipeline) investigate(ctx context.Context, in incident.Incident) (incid
 	if err != nil {
 		return none, nil, dependency(ctx, observing, err)
 	}
-	result := diagnose.Run(snapshot, in)
-	if err := diagnose.Verify(snapshot, result.Evidence); err != nil {
-		return none, nil, incident.Errorf(incident.KindInternal, "verify evidence", "%w", err)
+	result, err := Diagnose(snapshot, in)
+	if err != nil {
+		return none, nil, err
 	}
 	digest, warning, err := p.store(ctx, snapshot)
 	if err != nil {
 		return none, nil, err
 	}
-	var sel catalog.Selection
-	if result.Verdict == diagnose.VerdictCause && result.Cause != nil {
-		in.DetectedLabels = withManagers(in.DetectedLabels, managers(snapshot, result.Cause.Target))
-		if sel, err = p.choose(ctx, *result.Cause, in); err != nil {
-			return none, nil, err
-		}
+	sel, err := Choose(ctx, p.o.Catalog, snapshot, result, &in, p.o.Clock().UTC())
+	if err != nil {
+		return none, nil, err
 	}
 	inv := answer(in, result, sel, *p.o.Threshold)
 	inv.BundleDigest = digest
@@ -162,13 +159,30 @@ func (p *Pipeline) store(ctx context.Context, snapshot *diagnose.Snapshot) (dige
 	return "", "", dependency(ctx, "store the evidence bundle", err)
 }
 
-// choose asks the catalog for workflows, by the most specific signal type first, until one fits that
-// is made for the cause. One that is not is chosen only when no signal type leads to a better.
-func (p *Pipeline) choose(ctx context.Context, cause incident.Cause, in incident.Incident) (catalog.Selection, error) {
+// Diagnose finds the cause of an incident in what was read, and reads every piece of its evidence again.
+// An error is of KindInternal: the engine cited what is not there.
+func Diagnose(snapshot *diagnose.Snapshot, in incident.Incident) (diagnose.Result, error) {
+	result := diagnose.Run(snapshot, in)
+	if err := diagnose.Verify(snapshot, result.Evidence); err != nil {
+		return diagnose.Result{}, incident.Errorf(incident.KindInternal, "verify evidence", "%w", err)
+	}
+	return result, nil
+}
+
+// Choose selects a workflow for the cause of a result; without a cause the selection is empty. It adds to
+// the incident's detected labels who manages the target, by the marks on it and its owners. It asks the
+// catalog by the most specific signal type first, until a workflow fits that is made for the cause. One
+// that is not is chosen only when no signal type leads to a better. at is the time of the validations.
+func Choose(ctx context.Context, from Catalog, snapshot *diagnose.Snapshot, result diagnose.Result, in *incident.Incident, at time.Time) (catalog.Selection, error) {
+	if result.Verdict != diagnose.VerdictCause || result.Cause == nil {
+		return catalog.Selection{}, nil
+	}
+	cause := *result.Cause
+	in.DetectedLabels = withManagers(in.DetectedLabels, managers(snapshot, cause.Target))
 	var entries []catalog.Entry
 	seen := map[string]bool{}
-	for _, signalType := range catalog.SignalTypes(cause, in) {
-		matches, err := p.o.Catalog.SearchWorkflows(ctx, catalog.Query(cause, in, signalType))
+	for _, signalType := range catalog.SignalTypes(cause, *in) {
+		matches, err := from.SearchWorkflows(ctx, catalog.Query(cause, *in, signalType))
 		if err != nil {
 			return catalog.Selection{}, dependency(ctx, "search the workflow catalog", err)
 		}
@@ -178,7 +192,7 @@ func (p *Pipeline) choose(ctx context.Context, cause incident.Cause, in incident
 			}
 			seen[m.WorkflowID] = true
 			entry := catalog.Entry{Match: m}
-			w, err := p.o.Catalog.Workflow(ctx, m.WorkflowID)
+			w, err := from.Workflow(ctx, m.WorkflowID)
 			switch {
 			case err == nil:
 				entry.Workflow = &w
@@ -187,11 +201,11 @@ func (p *Pipeline) choose(ctx context.Context, cause incident.Cause, in incident
 			}
 			entries = append(entries, entry)
 		}
-		if sel := catalog.Select(cause, in, entries, p.o.Clock().UTC()); len(sel.Options) > 0 && sel.Options[0].MadeFor {
+		if sel := catalog.Select(cause, *in, entries, at); len(sel.Options) > 0 && sel.Options[0].MadeFor {
 			return sel, nil
 		}
 	}
-	return catalog.Select(cause, in, entries, p.o.Clock().UTC()), nil
+	return catalog.Select(cause, *in, entries, at), nil
 }
 
 // recordTimeout bounds the recording of an investigation whose own time is over.

@@ -214,7 +214,7 @@ func fillCatalog(b *testing.B, s *Store, n int) {
 	err := s.write(b.Context(), "bench", func(tx *sql.Tx) error {
 		for i := range n {
 			w := storetest.Workflow(fmt.Sprintf("workflow-%d", i), "1.0.0")
-			w.ID = workflowID(w.Name, w.Version)
+			w.ID = WorkflowID(w.Name, w.Version)
 			w.Labels.SignalType = fmt.Sprintf("Signal%d", i%20)
 			w.Labels.Severity = []string{"critical", "high", incident.Wildcard}[i%3]
 			w.DetectedLabels = incident.WorkflowTraits{GitOpsManaged: i%2 == 0, Stateful: i%5 == 0}

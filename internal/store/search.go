@@ -18,15 +18,8 @@ const (
 
 // SearchWorkflows returns the latest versions that match q, best first, as far as TopK, and how many
 // match in all. The labels must match: the signal type without regard to case, the others equal or
-// incident.Wildcard in the workflow. Among those the score decides:
-//
-//	score = (base + boost - penalty) / (base + asked)
-//
-// where boost is the points that a workflow obtains for detected and custom labels, asked the points
-// that the query offers for them, penalty the points lost by not being made for GitOps, and base is
-// 0.5, the worth of the labels that must match. The score is from 0 to 1, and 1 exactly when all
-// that was asked for is obtained without penalty; within one query it has the order of boost minus
-// penalty. Equal scores are ordered by fewer wildcards, then newest first.
+// incident.Wildcard in the workflow. Among those incident.WorkflowScore decides; equal scores are ordered
+// by fewer wildcards, then newest first.
 //
 // The search is recorded in the audit trail; that it could not be is logged and fails nothing.
 func (s *Store) SearchWorkflows(ctx context.Context, q incident.WorkflowQuery) (incident.WorkflowSearch, error) {
@@ -86,7 +79,7 @@ func checkQuery(q incident.WorkflowQuery) incident.FieldErrors {
 // candidate is a workflow whose labels match.
 type candidate struct {
 	id        string
-	points    points
+	points    incident.WorkflowScore
 	score     float64
 	wildcards int
 	createdAt int64
@@ -127,8 +120,8 @@ func findCandidates(ctx context.Context, tx *sql.Tx, q incident.WorkflowQuery) (
 		if err != nil {
 			return nil, err
 		}
-		c.points = award(q, labels, traits)
-		if c.score = c.points.score(); c.score >= q.MinScore {
+		c.points = q.Rate(labels, traits)
+		if c.score = c.points.Score(); c.score >= q.MinScore {
 			found = append(found, c)
 		}
 	}
@@ -164,7 +157,7 @@ func (s *Store) loadMatches(ctx context.Context, tx *sql.Tx, candidates []candid
 	for i, c := range candidates {
 		ids[i], place[c.id] = c.id, i
 		matches[i] = incident.WorkflowMatch{
-			WorkflowID: c.id, Score: c.score, LabelBoost: c.points.boost(), LabelPenalty: c.points.penalty(), Rank: i + 1,
+			WorkflowID: c.id, Score: c.score, LabelBoost: c.points.Boost(), LabelPenalty: c.points.Penalty(), Rank: i + 1,
 		}
 	}
 	list, err := s.dialect.list(ids)
@@ -192,111 +185,4 @@ func (s *Store) loadMatches(ctx context.Context, tx *sql.Tx, candidates []candid
 		*at = m
 	}
 	return matches, rows.Err()
-}
-
-// points are counted in thousandths, so that a perfect match is 1 exactly and equal scores are equal.
-type points struct {
-	asked, obtained, lost int
-}
-
-const basePoints = 500
-
-func (p points) score() float64 {
-	return float64(max(basePoints+p.obtained-p.lost, 0)) / float64(basePoints+p.asked)
-}
-
-func (p points) boost() float64   { return float64(p.obtained) / 1000 }
-func (p points) penalty() float64 { return float64(p.lost) / 1000 }
-
-// ask offers points and gives those of them that were obtained.
-func (p *points) ask(offered, obtained int) {
-	p.asked += offered
-	p.obtained += obtained
-}
-
-// award counts the points of a workflow with these labels for q.
-func award(q incident.WorkflowQuery, labels map[string][]string, has incident.WorkflowTraits) points {
-	var p points
-	wants := withoutFailed(q.DetectedLabels)
-	flag := func(wanted, present bool, worth int) {
-		if wanted {
-			p.ask(worth, worth*oneIf(present))
-		}
-	}
-	flag(wants.GitOpsManaged, has.GitOpsManaged, 100)
-	flag(wants.PDBProtected, has.PDBProtected, 50)
-	flag(wants.NetworkIsolated, has.NetworkIsolated, 30)
-	flag(wants.HelmManaged, has.HelmManaged, 20)
-	flag(wants.Stateful, has.Stateful, 20)
-	flag(wants.HPAEnabled, has.HPAEnabled, 20)
-	p.askName(wants.GitOpsTool, has.GitOpsTool, 100)
-	p.askName(wants.ServiceMesh, has.ServiceMesh, 50)
-	if wants.GitOpsManaged && !has.GitOpsManaged {
-		p.lost += 100
-	}
-	if tool := wants.GitOpsTool; tool != "" && tool != incident.Wildcard &&
-		has.GitOpsTool != tool && has.GitOpsTool != incident.Wildcard {
-		p.lost += 100
-	}
-	for key, values := range q.CustomLabels {
-		for _, value := range values {
-			switch {
-			case slices.Contains(labels[key], value):
-				p.ask(50, 50)
-			case slices.Contains(labels[key], incident.Wildcard):
-				p.ask(50, 25)
-			default:
-				p.ask(50, 0)
-			}
-		}
-	}
-	return p
-}
-
-// askName offers points for a name: all for the same name and half for a wildcard in the workflow. A
-// query for the wildcard asks for any name, and for half.
-func (p *points) askName(wanted, has string, worth int) {
-	switch {
-	case wanted == "":
-	case wanted == incident.Wildcard:
-		p.ask(worth/2, worth/2*oneIf(has != ""))
-	case has == wanted:
-		p.ask(worth, worth)
-	case has == incident.Wildcard:
-		p.ask(worth, worth/2)
-	default:
-		p.ask(worth, 0)
-	}
-}
-
-func oneIf(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// withoutFailed clears the traits that were not detected reliably.
-func withoutFailed(t incident.WorkflowTraits) incident.WorkflowTraits {
-	for _, name := range t.FailedDetections {
-		switch name {
-		case "gitOpsManaged":
-			t.GitOpsManaged, t.GitOpsTool = false, ""
-		case "gitOpsTool":
-			t.GitOpsTool = ""
-		case "pdbProtected":
-			t.PDBProtected = false
-		case "hpaEnabled":
-			t.HPAEnabled = false
-		case "stateful":
-			t.Stateful = false
-		case "helmManaged":
-			t.HelmManaged = false
-		case "networkIsolated":
-			t.NetworkIsolated = false
-		case "serviceMesh":
-			t.ServiceMesh = ""
-		}
-	}
-	return t
 }

@@ -23,7 +23,8 @@ const (
 // workflow that is registered in two stores has one id.
 var workflowSpace = uuid.NewSHA1(uuid.NameSpaceURL, []byte("https://kubernaut.ai/workflows"))
 
-func workflowID(name, version string) string {
+// WorkflowID returns the id of a version of a workflow, the same in every store.
+func WorkflowID(name, version string) string {
 	return uuid.NewSHA1(workflowSpace, []byte(name+"\n"+version)).String()
 }
 
@@ -35,7 +36,7 @@ func (s *Store) CreateWorkflow(ctx context.Context, w incident.Workflow) (incide
 	if faults := w.Validate(); len(faults) > 0 {
 		return incident.Workflow{}, incident.Errorf(incident.KindInvalid, op, "%w", faults)
 	}
-	w.ID = workflowID(w.Name, w.Version)
+	w.ID = WorkflowID(w.Name, w.Version)
 	w.ContentHash = strings.ToLower(w.ContentHash)
 	w.DisabledAt, w.DisabledBy, w.DisabledReason, w.UpdatedBy = nil, "", "", ""
 	w.ActualSuccessRate, w.TotalExecutions, w.SuccessfulExecutions = nil, 0, 0
