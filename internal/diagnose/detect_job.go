@@ -45,12 +45,15 @@ func (q *inquiry) heldJob(job *Object) []symptom {
 }
 
 // idleCronJob states that a CronJob starts no Jobs: it is suspended, or has let two of its times go by. A suspended one
-// counts when it was asked about by name or was changed lately: most are suspended on purpose.
+// counts when it was asked about by name or was changed, or has run, lately: most are suspended on purpose.
 func (q *inquiry) idleCronJob(cj *Object, byName bool) []symptom {
 	s := symptom{kind: cronIdle, object: cj, affected: 1, link: link{subject: cj.ref}}
 	if suspend := cj.At("spec", "suspend"); suspend.Bool() {
-		changed, ok := lastChange(cj)
-		if !byName && (!ok || q.now.Sub(changed.time) > 2*shortly) {
+		stopped := cj.At("status", "lastScheduleTime").Time()
+		if changed, ok := lastChange(cj); ok {
+			stopped = changed.time
+		}
+		if !byName && (stopped.IsZero() || q.now.Sub(stopped) > lately) {
 			return nil
 		}
 		s.reason, s.statement, s.proof = "Suspended", "CronJob is suspended and starts no Job", []cite{at(suspend)}

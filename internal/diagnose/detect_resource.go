@@ -140,20 +140,6 @@ func (q *inquiry) badHealth(o *Object) (symptom, bool) {
 	return s, true
 }
 
-// customIn returns the custom resources of a namespace.
-func (q *inquiry) customIn(ns string) []*Object {
-	var out []*Object
-	for _, o := range q.snap.c.Objects {
-		if o.ref.Namespace != ns || !isCustom(o) {
-			continue
-		}
-		if owner, ok := o.Owner(); !ok || q.snap.resolveOwner(owner) == nil { // what an owner made, the owner answers for
-			out = append(out, o)
-		}
-	}
-	return out
-}
-
 // expired is the reason of a certificate whose time is over.
 const expired = "Expired"
 

@@ -198,6 +198,8 @@ type explanation struct {
 	related  bool // the root is a symptom of something related to the subject, not of the subject
 	distant  bool // the chain leads to another workload, which the subject depends on
 	score    float64
+	roots    []symptomKey // the first symptoms from which chains lead to the same cause
+	weight   [3]int       // set in a wide inquiry
 }
 
 // Bounds of the search. Real chains have fewer than eight links; the bounds only stop absurd input.
@@ -212,6 +214,7 @@ type inquiry struct {
 	inc  incident.Incident
 	now  time.Time
 
+	wide     bool           // all of a namespace, or of the cluster, is asked about
 	subject  *Object        // nil when the resource does not exist
 	owners   []incident.Ref // from the subject (exclusive) upwards
 	asked    []symptom      // every symptom that was asked about, in the order of asking
@@ -235,7 +238,7 @@ type inquiry struct {
 }
 
 func newInquiry(snap *Snapshot, inc incident.Incident) *inquiry {
-	return &inquiry{snap: snap, inc: inc, now: snap.ObservedAt(), noted: map[string]bool{}, ailing: map[incident.Ref]bool{}, visiting: map[symptomKey]bool{}}
+	return &inquiry{snap: snap, inc: inc, now: snap.ObservedAt(), wide: isWide(inc.Resource), noted: map[string]bool{}, ailing: map[incident.Ref]bool{}, visiting: map[symptomKey]bool{}}
 }
 
 // investigate finds the symptoms and everything that explains them.

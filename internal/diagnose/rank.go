@@ -16,10 +16,12 @@ const weakest = 0.3
 // What is the subject's own symptom comes before what only belongs to it; then the cause that
 // accounts for more of the Pods that are missing; then the more directly proven one, then the surer
 // one; then the one further upstream, which has the longer chain. Class and target break ties, so that the order is total.
+// When all of a namespace or of the cluster was asked about, weight comes first.
 func (q *inquiry) rank() []explanation {
 	var out []explanation
 	for _, e := range q.found {
 		e.score = q.weigh(e)
+		e.roots = []symptomKey{e.root.key()}
 		merged := false
 		for i := range out {
 			if !sameCause(out[i].cause, e.cause) {
@@ -32,17 +34,34 @@ func (q *inquiry) rank() []explanation {
 			} else {
 				affected = max(affected, e.affected)
 			}
+			roots := out[i].roots
+			if !slices.Contains(roots, e.root.key()) {
+				roots = append(roots, e.root.key())
+			}
 			if better(e, out[i]) < 0 {
 				out[i] = e
 			}
-			out[i].affected = affected
+			out[i].affected, out[i].roots = affected, roots
 			break
 		}
 		if !merged {
 			out = append(out, e)
 		}
 	}
-	slices.SortStableFunc(out, better)
+	if !q.wide {
+		slices.SortStableFunc(out, better)
+		return out
+	}
+	for i := range out {
+		out[i].weight = q.weight(out[i])
+	}
+	slices.SortStableFunc(out, func(a, b explanation) int {
+		return cmp.Or(
+			compareBool(a.score < weakest, b.score < weakest),
+			-slices.Compare(a.weight[:], b.weight[:]),
+			better(a, b),
+		)
+	})
 	return out
 }
 

@@ -19,10 +19,16 @@ type root struct {
 // subject's own and those that merely belong to it.
 func (q *inquiry) locate() (own, related []*Object) {
 	ref := q.inc.Resource
+	if ref.Same(WholeCluster) {
+		return q.within(overall{all: true}), nil
+	}
 	q.subject = q.snap.Object(ref)
 	if q.subject == nil && ref.UID != "" { // the caller may mean an earlier one of the same name
 		ref.UID = ""
 		q.subject = q.snap.Object(ref)
+	}
+	if ref.Kind == "Namespace" {
+		return q.within(overall{namespace: ref.Name}), nil
 	}
 	if q.subject == nil {
 		if heir := q.heirOf(ref); heir != nil {
@@ -61,10 +67,8 @@ func (q *inquiry) locate() (own, related []*Object) {
 			related = appendOnce(related, q.top(pod))
 		}
 		return []*Object{o}, related
-	case "Namespace":
-		return q.inNamespace(o.ref.Name), nil
 	case "ResourceQuota", "LimitRange":
-		return []*Object{o}, q.inNamespace(o.ref.Namespace)
+		return []*Object{o}, q.within(overall{namespace: o.ref.Namespace})
 	case "HorizontalPodAutoscaler":
 		target := o.At("spec", "scaleTargetRef")
 		if w := q.snap.Object(incident.Ref{Kind: target.At("kind").Str(), Namespace: o.ref.Namespace, Name: target.At("name").Str()}); w != nil {
@@ -143,26 +147,6 @@ func templateOf(w *Object) Value {
 	return w.At("spec", "template")
 }
 
-// inNamespace returns what is looked at when a whole namespace is asked about.
-func (q *inquiry) inNamespace(ns string) []*Object {
-	var out []*Object
-	for _, kind := range []string{"Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "ReplicaSet", "ReplicationController", "Pod"} {
-		for _, o := range q.snap.Kind(kind, ns) {
-			if owner, ok := o.Owner(); !ok || q.snap.resolveOwner(owner) == nil {
-				out = append(out, o)
-			}
-		}
-	}
-	if o := q.snap.Object(incident.Ref{APIVersion: "v1", Kind: "Namespace", Name: ns}); o != nil && o.Deleting() {
-		out = append(out, o)
-	}
-	out = append(out, q.snap.Kind("HorizontalPodAutoscaler", ns)...)
-	out = append(out, q.snap.Kind("Service", ns)...)
-	out = append(out, q.routesIn(ns)...)
-	out = append(out, q.customIn(ns)...)
-	return append(out, q.snap.Kind("PersistentVolumeClaim", ns)...)
-}
-
 // heirOf finds the workload of a Pod that is gone: by the caller's owner chain, by what events of
 // that Pod's controller say, or by the controllers' rule for naming Pods, which is their own name
 // followed by a generated suffix. For other kinds the owner chain alone counts.
@@ -218,6 +202,9 @@ func (q *inquiry) symptomsOf(o *Object) []symptom {
 		}
 		return q.newScalerSymptoms(o)
 	case "PodDisruptionBudget":
+		if o != q.subject {
+			return q.newBudget(o)
+		}
 		if s, tight := budgetSymptom(o); tight {
 			return []symptom{s}
 		}
