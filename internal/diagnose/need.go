@@ -10,12 +10,10 @@ import (
 type Need struct {
 	// Logs are the containers whose logs bear on a symptom, most telling first.
 	Logs []LogNeed
-	// ConfigMaps are those whose keys matter.
+	// ConfigMaps are those whose contents matter.
 	ConfigMaps []incident.Ref
-	// AllPods says that the Pods of all namespaces matter, because some Pod finds no node.
-	AllPods bool
-	// Namespaces are those, other than the incident's, in which something lives that its Pods call.
-	Namespaces []string
+	// Wants are what the inquiry asked for and the snapshot does not know. What is read of it may lead to further wants.
+	Wants []Want
 	// NoEvents are the objects whose symptoms are not recent and about which no event is kept.
 	NoEvents []incident.Ref
 }
@@ -33,8 +31,10 @@ type LogNeed struct {
 // Needs says what to read next. A collector reads what is cheap and bears on most incidents, asks, and
 // reads the rest.
 func Needs(snap *Snapshot, inc incident.Incident) Need {
+	snap = snap.watched()
 	q := newInquiry(snap, inc)
 	own, related, _ := q.investigate()
+	q.rank()
 	var n Need
 	seen := map[symptomKey]bool{}
 	for _, s := range q.asked {
@@ -43,11 +43,6 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		}
 		seen[s.key()] = true
 		switch s.kind {
-		case podUnscheduled:
-			n.AllPods = true
-			if q.overlooked(s.object) && !slices.Contains(n.Namespaces, "kube-system") {
-				n.Namespaces = append(n.Namespaces, "kube-system")
-			}
 		case containerDying, containerNotReady:
 			if s.container.lastRun().exists() {
 				n.addLog(s, true)
@@ -59,8 +54,6 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		for _, ref := range q.dnsNeeds(s) {
 			if ref.Kind == "ConfigMap" && !slices.Contains(n.ConfigMaps, ref) {
 				n.ConfigMaps = append(n.ConfigMaps, ref)
-			} else if ref.Namespace != inc.Resource.Namespace && !slices.Contains(n.Namespaces, ref.Namespace) {
-				n.Namespaces = append(n.Namespaces, ref.Namespace)
 			}
 		}
 		if s.object == nil {
@@ -68,8 +61,8 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		}
 		if s.container != nil && (s.kind == containerDying || s.kind == containerNotReady || s.kind == callFails) {
 			for _, d := range q.dependencies(s.object, s.container.spec) {
-				if d.svc == nil && !d.loose && snap.Knows(d.ref) == Unknown && d.ref.Namespace != s.subject.Namespace && !slices.Contains(n.Namespaces, d.ref.Namespace) {
-					n.Namespaces = append(n.Namespaces, d.ref.Namespace)
+				if d.svc == nil && !d.loose {
+					snap.Knows(d.ref)
 				}
 			}
 		}
@@ -99,6 +92,7 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 			}
 		}
 	}
+	n.Wants = snap.wants()
 	return n
 }
 

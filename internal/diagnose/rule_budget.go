@@ -171,6 +171,7 @@ func finalizerCause(s symptom) *cause {
 
 func stuckNamespace(q *inquiry, s symptom) []answer {
 	var out []answer
+	q.snap.want(Want{Ref: incident.Ref{APIVersion: custom, Kind: custom, Namespace: s.subject.Name}})
 	for _, o := range q.snap.c.Objects {
 		if o.ref.Namespace != s.subject.Name {
 			continue

@@ -4,17 +4,25 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"kubernaut.ai/kubernaut/internal/incident"
 )
 
 // isChaos reports whether an object of an API group injects faults.
 func isChaos(group string) bool {
-	return group == "chaos-mesh.org" || group == "litmuschaos.io" || group == "chaosblade.io"
+	return slices.Contains(chaosGroups, group)
 }
+
+// chaosGroups are the API groups of the tools that inject faults.
+var chaosGroups = []string{"chaos-mesh.org", "litmuschaos.io", "chaosblade.io"}
 
 // experiments returns the objects that inject faults into a Pod now.
 func (q *inquiry) experiments(pod *Object) []experiment {
 	if q.chaos == nil {
 		q.chaos = []*Object{}
+		for _, group := range chaosGroups {
+			q.snap.want(Want{Ref: incident.Ref{APIVersion: group + "/*", Kind: custom}})
+		}
 		for _, o := range q.snap.c.Objects {
 			if isChaos(groupOf(o.ref.APIVersion, o.ref.Kind)) {
 				q.chaos = append(q.chaos, o)

@@ -9,6 +9,7 @@ import (
 // kubelet's runtime looks for it.
 func (q *inquiry) networkPlugins() []*Object {
 	var out []*Object
+	q.snap.wantKind("DaemonSet", "")
 	for _, w := range q.snap.c.Objects {
 		if w.ref.Kind != "DaemonSet" {
 			continue

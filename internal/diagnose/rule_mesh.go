@@ -53,7 +53,7 @@ func inMesh(pod *Object) bool { return pod.At("metadata", "annotations", meshSid
 func (q *inquiry) meshPolicies(kind string, pod *Object) []*Object {
 	var own, namespace, mesh []*Object
 	for _, ns := range []string{pod.ref.Namespace, meshRoot} {
-		for _, p := range q.snap.byKind[kindKey{meshSecurity, kind, ns}] {
+		for _, p := range q.snap.custom(meshSecurity, kind, ns) {
 			labels := p.At("spec", "selector", "matchLabels").StrMap()
 			switch {
 			case !selects(labels, pod.Labels()) || p.partial:

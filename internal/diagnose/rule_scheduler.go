@@ -81,6 +81,9 @@ func (q *inquiry) namedScheduler(s symptom, name Value) []answer {
 // schedulerNamed returns the workload that is a scheduler of that name: it says so in its command, or is called so; nil when
 // there is none.
 func (q *inquiry) schedulerNamed(name string) *Object {
+	for _, kind := range []string{"Pod", "Deployment", "StatefulSet", "DaemonSet"} {
+		q.snap.wantKind(kind, "")
+	}
 	for _, w := range q.snap.c.Objects {
 		if _, owned := w.Owner(); owned || w.ref.Kind != "Pod" && !workloadKinds[w.ref.Kind] {
 			continue

@@ -84,6 +84,8 @@ type Snapshot struct {
 	labelled map[labelKey][]*Object  // Pods and EndpointSlices by each of their labels
 	logs     map[logKey]*Log
 	eventKey map[objectKey]*Object
+
+	demand *demand // on the copy that Needs watches; nil elsewhere
 }
 
 // objectKey identifies an object. The API group matters: Knative's Service is not core's.
@@ -159,6 +161,14 @@ func (s *Snapshot) ObservedAt() time.Time { return s.c.ObservedAt }
 // Object returns the object of that kind, namespace and name, or nil. A ref without an API version
 // means the built-in kind, else any. When ref has a UID, an object with another UID is not it.
 func (s *Snapshot) Object(ref incident.Ref) *Object {
+	o := s.object(ref)
+	if o == nil && s.demand != nil && ref.Kind != "" && ref.Name != "" {
+		s.want(Want{Ref: ref})
+	}
+	return o
+}
+
+func (s *Snapshot) object(ref incident.Ref) *Object {
 	o := s.byKey[keyOf(ref)]
 	if o == nil && ref.APIVersion == "" {
 		o = s.loose[objectKey{"", ref.Kind, ref.Namespace, ref.Name}]
@@ -172,25 +182,51 @@ func (s *Snapshot) Object(ref incident.Ref) *Object {
 // Kind returns the objects of a built-in kind in a namespace, ordered by name; namespace "" selects
 // those of cluster-scoped kinds.
 func (s *Snapshot) Kind(kind, namespace string) []*Object {
+	s.wantKind(kind, namespace)
 	return s.byKind[kindKey{builtinGroups[kind], kind, namespace}]
 }
 
+// custom returns the objects of a kind that some controller added to the cluster, in one namespace.
+func (s *Snapshot) custom(group, kind, namespace string) []*Object {
+	if s.demand != nil {
+		s.want(Want{Ref: incident.Ref{APIVersion: group + "/*", Kind: kind, Namespace: namespace}})
+	}
+	return s.byKind[kindKey{group, kind, namespace}]
+}
+
 // Children returns the objects whose controlling owner is ref.
-func (s *Snapshot) Children(ref incident.Ref) []*Object { return s.children[keyOf(ref)] }
+func (s *Snapshot) Children(ref incident.Ref) []*Object {
+	s.wantChildren(ref)
+	return s.children[keyOf(ref)]
+}
 
 // EventsOf returns the events about ref, the least recent first.
-func (s *Snapshot) EventsOf(ref incident.Ref) []*Object { return s.events[keyOf(ref)] }
+func (s *Snapshot) EventsOf(ref incident.Ref) []*Object {
+	s.wantEvents(ref)
+	return s.events[keyOf(ref)]
+}
 
 // OnNode returns the Pods that are bound to the node.
-func (s *Snapshot) OnNode(node string) []*Object { return s.onNode[node] }
+func (s *Snapshot) OnNode(node string) []*Object {
+	if s.demand != nil {
+		s.want(Want{Ref: incident.Ref{Kind: "Pod"}, Node: node})
+	}
+	return s.onNode[node]
+}
 
 // UsersOf returns the Pods whose spec names the ConfigMap, Secret, PersistentVolumeClaim or
 // ServiceAccount.
-func (s *Snapshot) UsersOf(ref incident.Ref) []*Object { return s.users[keyOf(ref)] }
+func (s *Snapshot) UsersOf(ref incident.Ref) []*Object {
+	if ref.Namespace != "" {
+		s.wantKind("Pod", ref.Namespace)
+	}
+	return s.users[keyOf(ref)]
+}
 
 // Labelled returns the Pods, or the EndpointSlices, of a namespace that have all the labels, ordered by
 // name; none when no label is asked for.
 func (s *Snapshot) Labelled(kind, namespace string, labels map[string]string) []*Object {
+	s.wantKind(kind, namespace)
 	var least []*Object
 	first := true
 	for k, v := range labels {
@@ -227,7 +263,15 @@ const (
 
 // Knows reports what is known about the existence of ref.
 func (s *Snapshot) Knows(ref incident.Ref) Knowledge {
-	if s.Object(ref) != nil {
+	k := s.knows(ref)
+	if k == Unknown && s.demand != nil && ref.Kind != "" && ref.Name != "" {
+		s.want(Want{Ref: ref})
+	}
+	return k
+}
+
+func (s *Snapshot) knows(ref incident.Ref) Knowledge {
+	if s.object(ref) != nil {
 		return Present
 	}
 	group := groupOf(ref.APIVersion, ref.Kind)
@@ -247,6 +291,7 @@ func (s *Snapshot) Knows(ref incident.Ref) Knowledge {
 
 // Listed reports whether all objects of the kind in the namespace were read.
 func (s *Snapshot) Listed(kind, namespace string) bool {
+	s.wantKind(kind, namespace)
 	for _, r := range s.readsOf(kind) {
 		if r.Name == "" && r.Selector == "" && !r.Truncated && (r.Namespace == "" || r.Namespace == namespace) {
 			return true

@@ -98,8 +98,10 @@ func (r *reader) getOther(ref incident.Ref) {
 // readNeeded reads what the first look asked for.
 func (r *reader) readNeeded(need diagnose.Need) {
 	var reads []func()
-	if need.AllPods {
-		reads = append(reads, func() { r.list(query{kind: podKind}) })
+	for _, w := range need.Wants {
+		if k, known := builtin(w.Ref.Kind); known && w.Ref.Name == "" && w.Node == "" && w.About == "" {
+			reads = append(reads, func() { r.list(query{kind: k, namespace: w.Ref.Namespace}) })
+		}
 	}
 	for _, ref := range need.ConfigMaps {
 		reads = append(reads, func() { r.get(configMapKind, ref.Namespace, ref.Name) })
