@@ -1,6 +1,10 @@
 package diagnose
 
-import "kubernaut.ai/kubernaut/internal/incident"
+import (
+	"time"
+
+	"kubernaut.ai/kubernaut/internal/incident"
+)
 
 // Verdict is what a diagnosis comes to.
 type Verdict string
@@ -19,6 +23,8 @@ type Result struct {
 	Summary string `json:"summary"`
 	// Confidence is that in the verdict, from 0 to 1; for VerdictCause it is the cause's.
 	Confidence float64 `json:"confidence"`
+	// Since is when what is wrong began, as far as it is recorded; zero when it is not, or nothing is wrong.
+	Since time.Time `json:"since,omitzero"`
 	// Subject is the incident's resource as it was found; OwnerChain leads from it (exclusive) to the
 	// top owner.
 	Subject    incident.Ref   `json:"subject"`

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"kubernaut.ai/kubernaut/internal/incident"
 )
@@ -50,11 +51,13 @@ func (w *writer) write(roots []root, ranked []explanation, own []*Object) Result
 		c := w.cause(*primary)
 		r.Cause = &c
 		r.Confidence = c.Confidence
+		r.Since = firstSign(primary.root, primary.leaf)
 		r.Summary = c.Summary
 		r.TargetInOwnerChain = TargetInOwnerChain(q.snap, r.Subject, c.Target) || q.ownedBy(c.Target) || primary.distant || primary.cause.elsewhere
 		ranked = ranked[1:]
 	case len(open) > 0 || q.blind(own):
 		r.Verdict = VerdictUndecidable
+		r.Since = firstSign(open...)
 	default:
 		r.Verdict = VerdictHealthy
 		r.Confidence = healthyConfidence(q.checks)
@@ -92,6 +95,17 @@ func (w *writer) write(roots []root, ranked []explanation, own []*Object) Result
 	}
 	r.Evidence = w.ledger.list
 	return r
+}
+
+// firstSign is the earliest time at which one of the symptoms is known to have begun.
+func firstSign(symptoms ...symptom) time.Time {
+	var first time.Time
+	for _, s := range symptoms {
+		if !s.since.IsZero() && (first.IsZero() || s.since.Before(first)) {
+			first = s.since
+		}
+	}
+	return first.UTC()
 }
 
 // beside reports whether an explanation is of something that merely belongs to the subject while
