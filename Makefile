@@ -56,6 +56,14 @@ fuzz-smoke: ## Run each fuzz test for a few seconds (FUZZTIME=5s)
 bench: controlplane ## Measure policy, storage and controller; print one table
 	hack/bench.sh
 
+.PHONY: scenarios
+scenarios: ## Measure the engine on all scenarios (docs/scenarios.md; ARGS='-v probe', ARGS='-o json')
+	go run ./test/scenarios/cmd/scenarios $(ARGS)
+
+.PHONY: calibrate
+calibrate: ## Measure how far the engine's confidence can be believed
+	go run ./test/scenarios/cmd/scenarios -calibrate $(ARGS)
+
 .PHONY: lint
 lint: bin/golangci-lint ## Run golangci-lint
 	bin/golangci-lint run

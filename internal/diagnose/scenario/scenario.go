@@ -33,6 +33,8 @@ type Header struct {
 	Unread []string `json:"unread"`
 	// Names are replaced, wherever they stand, to make the renamed twin.
 	Names []string `json:"names"`
+	// Crowd is a number of further Pods in the incident's namespace that are all well; see [Scenario.Large].
+	Crowd int `json:"crowd"`
 	// NeedsEvents says that without events the verdict is another one.
 	NeedsEvents bool   `json:"needsEvents"`
 	Expect      Expect `json:"expect"`
@@ -139,6 +141,7 @@ func (s *Scenario) Input() incident.Incident {
 type Variant struct {
 	Healthy  bool // the fault is mended
 	NoEvents bool // events have expired
+	NoLogs   bool // logs may not be read
 	// Shuffle reorders what was collected; it must not show.
 	Shuffle func(n int, swap func(i, j int))
 }
@@ -154,7 +157,11 @@ func (s *Scenario) Snapshot(v Variant) (*diagnose.Snapshot, error) {
 		docs = s.Healthy.apply(docs)
 	}
 	c := diagnose.Contents{ObservedAt: now, Cluster: "scenario", Reads: s.reads()}
-	for _, kind := range s.Unread {
+	unread := s.Unread
+	if v.NoLogs && !slices.Contains(unread, "Log") {
+		unread = append(slices.Clone(unread), "Log")
+	}
+	for _, kind := range unread {
 		c.Gaps = append(c.Gaps, diagnose.Gap{Kind: incident.GapForbidden, Subject: incident.Ref{Kind: kind}, What: kind + " objects", Reason: "may not be read"})
 	}
 	if v.NoEvents {
@@ -164,7 +171,7 @@ func (s *Scenario) Snapshot(v Variant) (*diagnose.Snapshot, error) {
 		doc, _ := absolute(doc, now).(map[string]any)
 		kind, _ := doc["kind"].(string)
 		switch {
-		case slices.Contains(s.Unread, kind), kind == "Event" && v.NoEvents:
+		case slices.Contains(unread, kind), kind == "Event" && v.NoEvents:
 			continue
 		case kind == "Log":
 			log, err := logOf(doc)
@@ -185,6 +192,13 @@ func (s *Scenario) Snapshot(v Variant) (*diagnose.Snapshot, error) {
 		} else {
 			c.Objects = append(c.Objects, o)
 		}
+	}
+	if s.Crowd > 0 {
+		more, err := crowd(s.Header.Incident.Namespace, s.Crowd)
+		if err != nil {
+			return nil, err
+		}
+		c.Objects = append(c.Objects, more...)
 	}
 	if v.Shuffle != nil {
 		v.Shuffle(len(c.Objects), func(i, j int) { c.Objects[i], c.Objects[j] = c.Objects[j], c.Objects[i] })
@@ -289,13 +303,17 @@ func refOf(doc map[string]any) string {
 // Renamed returns the twin in which every name of Header.Names is replaced by another word of another
 // length, wherever it stands as a word of its own.
 func (s *Scenario) Renamed() (*Scenario, error) {
-	raw := string(s.raw)
+	return parse(s.Name+"-renamed", []byte(s.Rename(string(s.raw))))
+}
+
+// Rename replaces the names in a text as [Scenario.Renamed] does in the file.
+func (s *Scenario) Rename(text string) string {
 	names := slices.Clone(s.Names)
 	slices.SortFunc(names, func(a, b string) int { return len(b) - len(a) })
 	for i, n := range names {
-		raw = replaceWord(raw, n, twinName(i))
+		text = replaceWord(text, n, twinName(i))
 	}
-	return parse(s.Name+"-renamed", []byte(raw))
+	return text
 }
 
 func twinName(i int) string {
@@ -330,13 +348,14 @@ func isWordByte(c byte) bool {
 // Large returns the scenario's snapshot in a namespace with n more Pods, in Deployments of ten with a
 // Service each, all well, on a tenth as many nodes.
 func (s *Scenario) Large(n int) (*diagnose.Snapshot, error) {
-	base, err := s.Snapshot(Variant{})
-	if err != nil {
-		return nil, err
-	}
-	c := base.Contents()
-	c.Objects = slices.Clone(c.Objects)
-	ns := s.Header.Incident.Namespace
+	large := *s
+	large.Crowd = n
+	return large.Snapshot(Variant{})
+}
+
+// crowd makes the objects that [Scenario.Large] adds.
+func crowd(ns string, n int) ([]*diagnose.Object, error) {
+	var out []*diagnose.Object
 	put := func(kind, apiVersion, name string, rest map[string]any) error {
 		tree := map[string]any{"apiVersion": apiVersion, "kind": kind}
 		meta := map[string]any{"name": name, "uid": kind + name, "resourceVersion": "1", "creationTimestamp": "2026-11-01T00:00:00Z"}
@@ -353,7 +372,7 @@ func (s *Scenario) Large(n int) (*diagnose.Snapshot, error) {
 		tree["metadata"] = meta
 		o, err := diagnose.NewObject(tree, false)
 		if err == nil {
-			c.Objects = append(c.Objects, o)
+			out = append(out, o)
 		}
 		return err
 	}
@@ -392,5 +411,5 @@ func (s *Scenario) Large(n int) (*diagnose.Snapshot, error) {
 			}}},
 		}))
 	}
-	return diagnose.NewSnapshot(c), errors.Join(errs...)
+	return out, errors.Join(errs...)
 }
