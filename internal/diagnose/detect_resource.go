@@ -148,7 +148,7 @@ const certificateGroup = "cert-manager.io"
 
 // certificateFor returns the Certificate that makes a TLS Secret.
 func (q *inquiry) certificateFor(secret incident.Ref) *Object {
-	for _, o := range q.snap.byKind[kindKey{certificateGroup, "Certificate", secret.Namespace}] {
+	for _, o := range q.snap.custom(certificateGroup, "Certificate", secret.Namespace) {
 		if o.At("spec", "secretName").Str() == secret.Name {
 			return o
 		}
