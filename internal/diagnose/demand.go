@@ -64,7 +64,7 @@ func (s *Snapshot) wantChildren(owner incident.Ref) {
 		"Deployment": {"ReplicaSet"}, "StatefulSet": {"Pod", "ControllerRevision"}, "DaemonSet": {"Pod", "ControllerRevision"},
 		"CronJob": {"Job"}, "ReplicaSet": {"Pod"}, "Job": {"Pod"}, "ReplicationController": {"Pod"},
 	}[owner.Kind]
-	if !builtinGroup(groupOf(owner.APIVersion, owner.Kind)) {
+	if !BuiltinGroup(groupOf(owner.APIVersion, owner.Kind)) {
 		kinds = []string{"Deployment", "StatefulSet", "DaemonSet", "Job", "Pod"}
 	}
 	for _, k := range kinds {

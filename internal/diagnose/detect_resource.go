@@ -9,9 +9,9 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-// builtinGroup reports whether an API group belongs to Kubernetes itself or to what other detectors judge. The analyses of this
+// BuiltinGroup reports whether an API group belongs to Kubernetes itself or to what other detectors judge. The analyses of this
 // system describe incidents and are no part of them.
-func builtinGroup(group string) bool {
+func BuiltinGroup(group string) bool {
 	switch group {
 	case "", "apps", "batch", "autoscaling", "policy", "discovery.k8s.io", "networking.k8s.io", "storage.k8s.io", "coordination.k8s.io",
 		"scheduling.k8s.io", "rbac.authorization.k8s.io", "authorization.k8s.io", "admissionregistration.k8s.io", "metrics.k8s.io", "events.k8s.io", "apiextensions.k8s.io",
@@ -22,7 +22,7 @@ func builtinGroup(group string) bool {
 }
 
 // isCustom reports whether an object is of a kind that some controller added to the cluster.
-func isCustom(o *Object) bool { return !builtinGroup(groupOf(o.ref.APIVersion, o.ref.Kind)) }
+func isCustom(o *Object) bool { return !BuiltinGroup(groupOf(o.ref.APIVersion, o.ref.Kind)) }
 
 // goodWhenTrue and goodWhenFalse are the condition types whose meaning the API conventions and the common status readers agree on.
 func goodWhenTrue(kind string) bool {
