@@ -200,6 +200,9 @@ func (r *reader) file(name string, in io.Reader) (int64, error) {
 		}
 		name = strings.TrimSuffix(name, ".gz")
 	}
+	if isArchive(body) {
+		return size, r.archive(name, body)
+	}
 	if i := bytes.IndexByte(body[:min(len(body), 8000)], 0); i >= 0 {
 		r.leave(name, 0, 0, "is no text")
 		return size, nil
@@ -254,6 +257,7 @@ type reader struct {
 	gaps     []diagnose.Gap
 	hints    map[string]int // namespaces that were named, with how often
 	leftover []Leftover
+	nesting  int // of the archive that is being read
 
 	dated      time.Time // a printed date, the latest
 	newest     time.Time // the newest absolute time of a thing past

@@ -101,5 +101,33 @@ func resourceOf(name string) (resource, bool) {
 	return res, grouped
 }
 
+// Resource is a kind as kubectl knows it.
+type Resource struct {
+	APIVersion, Kind string
+	Namespaced       bool
+}
+
+// ResourceByName finds a kind by what kubectl takes for it: pods, deploy, deployment.apps, Certificate.
+func ResourceByName(name string) (Resource, bool) {
+	res, ok := resourceOf(name)
+	return Resource{res.apiVersion, res.kind, res.namespaced}, ok
+}
+
+// ResourceNames returns the name of each kind that is known, as kubectl prints it, and its short names.
+func ResourceNames() [][]string {
+	var out [][]string
+	for row := range strings.SplitSeq(strings.TrimSpace(resourceRows), "\n") {
+		names := strings.Split(strings.Fields(row)[2], ",")
+		kept := names[:1]
+		for _, n := range names[1:] {
+			if !strings.HasPrefix(names[0], n) { // the singular, which is no shorter name
+				kept = append(kept, n)
+			}
+		}
+		out = append(out, kept)
+	}
+	return out
+}
+
 // everything is what `kubectl get all` lists.
 var everything = []string{"pods", "services", "daemonsets", "deployments", "replicasets", "statefulsets", "horizontalpodautoscalers", "cronjobs", "jobs"}
