@@ -138,7 +138,15 @@ func (h *Harness) remove(e *engine.Engine, unit func(name string, do func(contex
 		if err != nil || !removed {
 			return err
 		}
-		return nodeimage.RestoreSysctls(h.sysctls())
+		others, err := e.OtherNetworks(ctx)
+		if err != nil || len(others) > 0 {
+			return err // the last one does it
+		}
+		sysctls, err := h.sysctls()
+		if err != nil {
+			return err
+		}
+		return nodeimage.RestoreSysctls(sysctls)
 	})
 }
 

@@ -338,14 +338,22 @@ func (h *Harness) createCluster(ctx context.Context, t *plan.Task, fresh bool) e
 	if err != nil {
 		return err
 	}
-	if err := nodeimage.SaveSysctls(h.sysctls()); err != nil {
+	sysctls, err := h.sysctls()
+	if err != nil {
+		return err
+	}
+	if err := nodeimage.SaveSysctls(sysctls); err != nil {
 		return err
 	}
 	return c.Create(ctx, t, fresh)
 }
 
-// sysctls is where the settings of this machine are kept that nodes change. All clusters share it.
-func (h *Harness) sysctls() string { return filepath.Join(h.state, "sysctls.json") }
+// sysctls is where the settings of this machine are kept that nodes change. All clusters share it, those on other state
+// directories too: a second record would be one of settings that the first's nodes have changed.
+func (h *Harness) sysctls() (string, error) {
+	usual, err := engine.StateDir(func(string) string { return "" })
+	return filepath.Join(usual, "sysctls.json"), err
+}
 
 func (h *Harness) load(ctx context.Context, t *plan.Task) error {
 	c, err := h.open(ctx, t.Facts)

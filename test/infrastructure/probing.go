@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kubernaut.ai/kubernaut/test/infrastructure/command"
+	"kubernaut.ai/kubernaut/test/infrastructure/engine"
 	"kubernaut.ai/kubernaut/test/infrastructure/failure"
 	"kubernaut.ai/kubernaut/test/infrastructure/manifest"
 	"kubernaut.ai/kubernaut/test/infrastructure/preflight"
@@ -79,6 +80,7 @@ func (h *Harness) hostOptions() (preflight.Options, error) {
 	}
 	return preflight.Options{
 		Getenv: h.o.Getenv, StateDir: h.state, Cluster: h.Suite.Cluster, Kubeconfig: kubeconfig, Nodes: 1 + h.Suite.Workers, Ports: ports,
+		Network: engine.NetworkFor(h.o.Getenv, h.state),
 	}, nil
 }
 

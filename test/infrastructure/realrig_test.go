@@ -167,11 +167,16 @@ func newRig(t *testing.T) *rig {
 // engine is the one that the runs use.
 func (r *rig) engine(t *testing.T) *engine.Engine {
 	t.Helper()
-	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{Getenv: os.Getenv, StateDir: r.state})
+	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{StateDir: r.state, Network: r.network(), Getenv: os.Getenv})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// network is that of the runs, which have a state directory of their own.
+func (r *rig) network() string {
+	return engine.NetworkFor(func(string) string { return r.state }, r.state)
 }
 
 // command is a process of e2e.

@@ -108,7 +108,7 @@ func (h *Harness) specs(ctx context.Context, t *plan.Task) error {
 	args = append(args, h.specBinary())
 	_, err := t.Command().Run(ctx, command.Cmd{
 		Name: h.ginkgo(), Args: args, Dir: filepath.Join(h.root, h.Suite.Specs),
-		Env: append(h.engine.Env(), envTarget+"="+filepath.Join(h.dir, targetFile), "E2E_ARTIFACTS="+artifacts),
+		Env: append(h.engine.Env(), envTarget+"="+filepath.Join(h.dir, targetFile), "E2E_ARTIFACTS="+artifacts, h.stateEntry()),
 	})
 	failed, ran, readErr := failedSpecs(filepath.Join(t.Dir, jsonFile))
 	switch {
@@ -125,6 +125,14 @@ func (h *Harness) specs(ctx context.Context, t *plan.Task) error {
 	}
 	t.Note("%d specifications passed", ran)
 	return readErr
+}
+
+// stateEntry is E2E_STATE_DIR for a child that works elsewhere: where the directory is, and whether it is the usual one.
+func (h *Harness) stateEntry() string {
+	if h.o.Getenv("E2E_STATE_DIR") == "" {
+		return "E2E_STATE_DIR="
+	}
+	return "E2E_STATE_DIR=" + h.state
 }
 
 // failedSpecs reads ginkgo's report: what failed, with the message, and how many specifications ran.

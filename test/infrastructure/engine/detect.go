@@ -1,7 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,7 +26,7 @@ type Host struct {
 	Getenv func(string) string
 	// StateDir is where the choice is remembered and a containers.conf is written; it is made when it is missing. Required.
 	StateDir string
-	// Network is the name of the nodes' network; empty: NetworkName.
+	// Network is the name of the nodes' network; empty: that of NetworkFor.
 	Network string
 	// OS is the operating system; empty: that of this process.
 	OS string
@@ -57,6 +60,21 @@ func StateDir(getenv func(string) string) (string, error) {
 	return filepath.Join(cache, "kubernaut", "e2e"), nil
 }
 
+// NetworkFor is the network of the nodes of the clusters on a state directory: NetworkName where E2E_STATE_DIR is not set, else
+// one of that directory's own. So the runs of one directory can neither open nor remove what those of another rely on.
+func NetworkFor(getenv func(string) string, stateDir string) string {
+	if getenv("E2E_STATE_DIR") == "" {
+		return NetworkName
+	}
+	return NetworkName + "-" + short(stateDir)
+}
+
+// short is a text's digest, short enough for a name.
+func short(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:4])
+}
+
 // Detect finds the engine. The first of these rules that applies decides:
 //
 //  1. E2E_RUNTIME names it; that it does not answer is then an error.
@@ -75,6 +93,7 @@ func Detect(ctx context.Context, r command.Runner, h Host) (*Engine, error) {
 	if err := os.MkdirAll(h.StateDir, 0o750); err != nil {
 		return nil, fmt.Errorf("detect the engine: %w", err)
 	}
+	h.Network = cmp.Or(h.Network, NetworkFor(h.Getenv, h.StateDir))
 	answers := probeAll(ctx, r, forced)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("detect the engine: %w", context.Cause(ctx))

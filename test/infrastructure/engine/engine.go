@@ -14,7 +14,7 @@ import (
 // Labels and names of what a run leaves on the host while it lives.
 const (
 	// Label is on every image, container, network and volume of ours. Its value is the cluster's name, ImageValue on
-	// images, NetworkName on the network, which clusters share.
+	// images, its own name on the network, which the clusters of a state directory share.
 	Label = "ai.kubernaut.e2e"
 	// KeyLabel is on images: the key of the content that they were built from.
 	KeyLabel = "ai.kubernaut.e2e.key"
@@ -22,7 +22,7 @@ const (
 	KindLabel = "io.x-k8s.kind.cluster"
 	// ImageValue is the value of Label on images.
 	ImageValue = "image"
-	// NetworkName is the network of all nodes, unless the host says otherwise.
+	// NetworkName is the network of all nodes on the usual state directory.
 	NetworkName = "kubernaut-e2e"
 )
 

@@ -32,11 +32,23 @@ const (
 
 // Networks lists the networks of a name. There is one or none, but Docker lets two creators make two.
 func (e *Engine) Networks(ctx context.Context, name string) ([]Network, error) {
-	found, err := listed(ctx, e, "network", []string{"network", "ls", "--quiet", "--filter", "name=" + name}, parseNetworks)
+	found, err := e.namedLike(ctx, name)
+	return slices.DeleteFunc(found, func(n Network) bool { return n.Name != name }), err
+}
+
+// OtherNetworks lists the networks of the harness on other state directories.
+func (e *Engine) OtherNetworks(ctx context.Context) ([]Network, error) {
+	found, err := e.namedLike(ctx, NetworkName)
+	return slices.DeleteFunc(found, func(n Network) bool { return n.Name == e.network() || n.Labels[Label] != n.Name }), err
+}
+
+// namedLike lists the networks with a text in their names.
+func (e *Engine) namedLike(ctx context.Context, text string) ([]Network, error) {
+	found, err := listed(ctx, e, "network", []string{"network", "ls", "--quiet", "--filter", "name=" + text}, parseNetworks)
 	if err != nil {
-		return nil, fmt.Errorf("list networks %s: %w", name, err)
+		return nil, fmt.Errorf("list networks %s: %w", text, err)
 	}
-	return slices.DeleteFunc(found, func(n Network) bool { return n.Name != name }), nil
+	return found, nil
 }
 
 func parseNetworks(out []byte) ([]Network, error) {
@@ -112,10 +124,19 @@ func (e *Engine) EnsureNetwork(ctx context.Context) (Network, error) {
 	return all[0], nil
 }
 
+// bridgeName is the interface of a network that Docker makes: the network's name, where Linux takes that for an interface.
+func bridgeName(network string) string {
+	const most = 15
+	if len(network) <= most {
+		return network
+	}
+	return "e2e-" + short(network)
+}
+
 func (e *Engine) createNetwork(ctx context.Context) error {
 	args := []string{"network", "create", "--driver", "bridge", "--label", Label + "=" + e.network()}
 	if e.kind == Docker {
-		args = append(args, "--opt", "com.docker.network.bridge.name="+e.network())
+		args = append(args, "--opt", "com.docker.network.bridge.name="+bridgeName(e.network()))
 		// A new network does not take over what was set for the default one.
 		if out, err := e.ask(ctx, "network", "inspect", "bridge", "--format", `{{index .Options "com.docker.network.driver.mtu"}}`); err == nil && strings.TrimSpace(string(out)) != "" {
 			args = append(args, "--opt", "com.docker.network.driver.mtu="+strings.TrimSpace(string(out)))

@@ -165,3 +165,62 @@ func answers(ctx context.Context, address string) bool {
 		}
 	}
 }
+
+func TestNetworkForAStateDirectory(t *testing.T) {
+	usual := NetworkFor(environment(), "/home/u/.cache/kubernaut/e2e")
+	one := NetworkFor(environment("E2E_STATE_DIR=/one"), "/one")
+	two := NetworkFor(environment("E2E_STATE_DIR=/two"), "/two")
+	if usual != NetworkName || one == two || one == usual || !strings.HasPrefix(one, NetworkName+"-") {
+		t.Errorf("got %s, %s and %s; want %s and two others", usual, one, two, NetworkName)
+	}
+	if bridgeName(usual) != usual {
+		t.Errorf("the interface of %s: got %s", usual, bridgeName(usual))
+	}
+	const most = 15 // what Linux takes
+	if a, b := bridgeName(one), bridgeName(two); a == b || len(a) > most || len(b) > most {
+		t.Errorf("the interfaces of %s and %s: got %s and %s", one, two, a, b)
+	}
+	fakes(t, map[string]string{"podman": `exec /bin/cat ` + testdata(t, "podman-5.6-machine-info.json")})
+	e, err := Detect(t.Context(), command.Runner{}, Host{Getenv: environment("E2E_STATE_DIR=/one", "E2E_RUNTIME=podman"), StateDir: t.TempDir(), OS: "darwin"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "KIND_EXPERIMENTAL_PODMAN_NETWORK=" + e.network(); e.network() == NetworkName || !slices.Contains(e.Env(), want) {
+		t.Errorf("the environment of Kind: got %q, want %s", e.Env(), want)
+	}
+}
+
+// Two harnesses on one engine: what ends of the one leaves the other as it was.
+func TestNetworksOfTwoStateDirectories(t *testing.T) {
+	one, two := realPodman(t), realPodman(t)
+	one.host.Network, two.host.Network = one.host.Network+"-1", two.host.Network+"-2"
+	ctx := t.Context()
+	if why := one.cannotFilter(); why != "" {
+		t.Skip(why)
+	}
+	subnets := map[string]bool{}
+	for _, e := range []*Engine{one, two} {
+		t.Cleanup(func() {
+			if _, err := e.RemoveNetwork(context.WithoutCancel(ctx)); err != nil {
+				t.Error(err)
+			}
+		})
+		network, err := e.EnsureNetwork(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		subnets[network.Subnets[0]] = true
+		if state, err := e.CloseEgress(ctx); err != nil || !state.Closed {
+			t.Fatalf("got %+v, %v", state, err)
+		}
+	}
+	if len(subnets) != 2 {
+		t.Errorf("both are on %v", subnets)
+	}
+	if removed, err := one.RemoveNetwork(ctx); err != nil || !removed {
+		t.Errorf("the first: got %v, %v", removed, err)
+	}
+	if state, err := two.Egress(ctx); err != nil || !state.Closed {
+		t.Errorf("the second once the first is gone: got %+v, %v", state, err)
+	}
+}
