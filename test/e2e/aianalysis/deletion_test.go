@@ -31,7 +31,7 @@ var _ = Describe("The deletion of an analysis", func() {
 		Expect(trailOf(ctx, a).Of("aianalysis.analysis.deleted")[0].Field("phase")).To(Equal("Completed"))
 	}, SpecTimeout(specTime))
 
-	It("goes with its namespace", func(ctx SpecContext) {
+	It("goes with its namespace", waits, func(ctx SpecContext) {
 		namespace, err := sys.NewNamespace(ctx, "e2e-gone", nil)
 		Expect(err).NotTo(HaveOccurred())
 		a := analysed(ctx, incident(namespace, "CrashLoopBackOff", "Deployment", "never-was"))

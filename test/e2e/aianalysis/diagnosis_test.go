@@ -64,7 +64,7 @@ func diagnosed(ctx SpecContext, f fault) *v1alpha1.AIAnalysis {
 var _ = Describe("A real fault", func() {
 	deploymentShop := [2]string{"Deployment", "shop"}
 	DescribeTable("is diagnosed", func(ctx SpecContext, f fault) { diagnosed(ctx, f) },
-		Entry("a program that crashes", SpecTimeout(specTime), fault{
+		Entry("a program that crashes", waits, SpecTimeout(specTime), fault{
 			stage: stageCrash, signal: "CrashLoopBackOff", cause: "application-error", target: deploymentShop,
 			workflow: "restart-crashing-workload", ends: review(v1alpha1.SubReasonLowConfidence),
 		}),
@@ -72,7 +72,7 @@ var _ = Describe("A real fault", func() {
 			stage: stageInitCrash, signal: "CrashLoopBackOff", cause: "application-error", target: deploymentShop,
 			workflow: "restart-crashing-workload", ends: review(v1alpha1.SubReasonLowConfidence),
 		}),
-		Entry("a rollout that broke what worked", SpecTimeout(specTime), fault{
+		Entry("a rollout that broke what worked", waits, SpecTimeout(specTime), fault{
 			stage: stageBadRollout, signal: "CrashLoopBackOff", cause: "bad-rollout", target: deploymentShop,
 			workflow: "rollback-deployment",
 		}),
@@ -128,7 +128,7 @@ var _ = Describe("A real fault", func() {
 			stage: stageUnhealthy, signal: "Unhealthy", cause: "probe-failing", target: deploymentShop,
 			workflow: "restart-unhealthy-workload", ends: needsApproval,
 		}),
-		Entry("a probe that asks a port that nothing serves", SpecTimeout(specTime), fault{
+		Entry("a probe that asks a port that nothing serves", waits, SpecTimeout(specTime), fault{
 			stage: stageProbePort, signal: "Unhealthy", cause: "probe-misconfigured", target: deploymentShop,
 			workflow: "fix-probe-port", parameters: map[string]string{"PORT": "8081", "SUGGESTED_PORT": "8080"},
 		}),
@@ -199,7 +199,7 @@ var _ = Describe("A real fault", func() {
 		}))
 	}, SpecTimeout(specTime))
 
-	It("is diagnosed the same when its log tells the investigator what to do", func(ctx SpecContext) {
+	It("is diagnosed the same when its log tells the investigator what to do", waits, func(ctx SpecContext) {
 		needNodes()
 		namespace := newNamespace(ctx)
 		create(ctx, deployment(namespace, "shop", 1, container("main", "crash", "-message",

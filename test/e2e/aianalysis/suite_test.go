@@ -21,6 +21,10 @@ import (
 const (
 	specTime  = 2 * time.Minute // the longest that a specification may take, if it says nothing else
 	setupTime = 45 * time.Minute
+
+	// waits has a specification begin before the others: it waits for what a kubelet or a controller does in its own
+	// time, and the others run meanwhile.
+	waits = SpecPriority(1)
 )
 
 // sys is the system under test. It is set once, before the first specification.

@@ -25,7 +25,9 @@ func (c *checker) ports() {
 				}
 			}
 		}
-		if w.Kind != "Job" && !slices.ContainsFunc(w.Template.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe != nil }) {
+		if w.Kind != "Job" && !slices.ContainsFunc(w.Template.Spec.Containers, func(c corev1.Container) bool {
+			return c.ReadinessProbe != nil && c.ReadinessProbe.ProbeHandler != (corev1.ProbeHandler{})
+		}) {
 			c.add(rowStatic, "add a readinessProbe", "%s has no readiness probe: it would count as ready before it answers", w)
 		}
 	}
