@@ -3,8 +3,7 @@ package diagnose
 import "kubernaut.ai/kubernaut/internal/incident"
 
 // nearest returns the candidate that differs from name by the fewest edits, if it is near enough to
-// be a slip: at most a third of the name. It is a suggestion for people and a parameter, and never
-// decides a cause.
+// be a slip: at most a third of the name. It never decides a cause by itself.
 func nearest(name string, candidates []string) string {
 	best, bestDistance := "", len([]rune(name))/3+1
 	for _, c := range candidates {

@@ -1,15 +1,18 @@
 package diagnose
 
-import "slices"
+import (
+	"slices"
 
-import "kubernaut.ai/kubernaut/internal/incident"
+	"kubernaut.ai/kubernaut/internal/incident"
+)
 
 // TargetInOwnerChain reports whether target is the resource itself, one of its owners or
 // dependants, or related to it by what the snapshot shows: a Service that selects it or should, a
 // ConfigMap, Secret, claim or ServiceAccount that it names, the node it runs on or is kept from,
-// the StorageClass of its claim, or a ResourceQuota of its namespace.
+// the StorageClass of its claim, or a ResourceQuota of its namespace. All is related to the whole cluster, and what is in a
+// namespace to that.
 func TargetInOwnerChain(snap *Snapshot, resource, target incident.Ref) bool {
-	if resource.Same(target) {
+	if resource.Same(target) || resource.Same(WholeCluster) || resource.Kind == "Namespace" && target.Namespace == resource.Name {
 		return true
 	}
 	subject := snap.Object(resource)
@@ -28,9 +31,6 @@ func TargetInOwnerChain(snap *Snapshot, resource, target incident.Ref) bool {
 				return true
 			}
 		}
-	}
-	if subject.ref.Kind == "Namespace" && target.Namespace == subject.ref.Name {
-		return true
 	}
 	switch target.Kind {
 	case "Namespace":

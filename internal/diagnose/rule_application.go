@@ -16,6 +16,9 @@ func (catalogue) ApplicationError() rule {
 			if !last.exists() || last.reason == "OOMKilled" || q.probeKill(s.object, *s.container, last) != nil {
 				return nil
 			}
+			if q.isDNS(s.object) && len(q.serviceSymptoms(q.dns().svc)) > 0 {
+				return nil // DNSDown says what that comes to
+			}
 			target := q.owner(s.object)
 			meaning := exitMeaning(last.exitCode)
 			c := &cause{

@@ -46,19 +46,25 @@ func (q *inquiry) doesWithout(s symptom, d dependency) bool {
 	if ready.At("status").Str() != "True" || d.svc == nil {
 		return false
 	}
+	down := q.downSince(d.svc)
+	return !down.IsZero() && ready.At("lastTransitionTime").Time().After(down.Add(time.Minute))
+}
+
+// downSince is when what is behind a Service was last seen to stop being ready; zero when that is not recorded.
+func (q *inquiry) downSince(svc *Object) time.Time {
 	var down time.Time
-	for _, w := range q.snap.selectedWorkloads(d.svc) {
+	for _, w := range q.snap.selectedWorkloads(svc) {
 		available := condition(w, "Available")
 		if t := available.At("lastTransitionTime").Time(); available.At("status").Str() == "False" && t.After(down) {
 			down = t
 		}
 	}
-	for _, p := range q.selected(d.svc) {
+	for _, p := range q.selected(svc) {
 		if t := notReadySince(p); t.After(down) {
 			down = t
 		}
 	}
-	return !down.IsZero() && ready.At("lastTransitionTime").Time().After(down.Add(time.Minute))
+	return down
 }
 
 // rolloutTouched reports whether the last rollout changed the place that names the dependency.

@@ -16,6 +16,9 @@ func (catalogue) DNSDown() rule {
 		why: func(q *inquiry, s symptom) []answer {
 			said := q.unresolvedName(s)
 			dns := q.dns()
+			if dns.svc != nil && s.kind != callFails && q.isDNS(s.object) {
+				return q.dnsEnds(s, dns)
+			}
 			if said == nil || dns.svc == nil || q.isDNS(s.object) {
 				return nil
 			}
@@ -49,6 +52,21 @@ func (catalogue) DNSDown() rule {
 			return out
 		},
 	}
+}
+
+// dnsEnds is for a Pod of the cluster's DNS that is not well itself.
+func (q *inquiry) dnsEnds(s symptom, dns dnsService) []answer {
+	trouble := q.serviceSymptoms(dns.svc)
+	if len(trouble) == 0 || trouble[0].kind != serviceEmpty {
+		return nil
+	}
+	target := q.owner(s.object)
+	return []answer{{cause: &cause{
+		class: ClassDNSDown, target: target, direct: compared, timing: timingUnrelated, elsewhere: true, tier: fallback,
+		signals: []string{"DNSDown"}, params: map[string]string{"SERVICE_NAME": dns.ref.Name}, depends: []string{"Log"},
+		last:    link{target, "the cluster's DNS has no Pod that is ready", trouble[0].proof},
+		summary: fmt.Sprintf("%s, the cluster's DNS, does not serve: no name is resolved.", target),
+	}}}
 }
 
 // isDNS reports whether a Pod is one of the cluster's DNS.

@@ -51,7 +51,7 @@ func (q *inquiry) candidatesFor(svc *Object) []candidate {
 			key := nearMiss(selector, labels)
 			if key == "" && len(selector) == 1 {
 				only := sortedKeys(selector)[0]
-				if _, has := labels[only]; has {
+				if v, has := labels[only]; has && q.akin(svc, w, selector[only], v) {
 					key = only
 				}
 			}
@@ -61,6 +61,22 @@ func (q *inquiry) candidatesFor(svc *Object) []candidate {
 		}
 	}
 	return out
+}
+
+// akin reports whether something besides the lack of other candidates relates a Service of one label to a workload that has
+// another value for it: a name that both share, a value that is a slip of the other, or a port that only one of them need
+// name while the Service is new or called.
+func (q *inquiry) akin(svc, w *Object, wanted, value string) bool {
+	if svc.ref.Name == w.ref.Name || svc.ref.Name == value || wanted == w.ref.Name || nearest(wanted, []string{value}) != "" {
+		return true
+	}
+	ports := declaredPorts(templateOf(w).At("spec"))
+	for _, p := range svc.At("spec", "ports").Items() {
+		if found, _ := portIn(ports, targetPort(p)); !found {
+			return false
+		}
+	}
+	return q.now.Sub(changeOf(svc)) < forgotten || len(q.callersOf(svc)) > 0
 }
 
 // servesPorts reports whether a workload declares every target port of the Service; one that declares

@@ -53,7 +53,7 @@ func (w *writer) write(roots []root, ranked []explanation, own []*Object) Result
 		r.Confidence = c.Confidence
 		r.Since = firstSign(primary.root, primary.leaf)
 		r.Summary = c.Summary
-		r.TargetInOwnerChain = TargetInOwnerChain(q.snap, r.Subject, c.Target) || q.ownedBy(c.Target) || primary.distant || primary.cause.elsewhere
+		r.TargetInOwnerChain = TargetInOwnerChain(q.snap, r.Subject, c.Target) || q.ownedBy(c.Target) || primary.distant || primary.cause.elsewhere || q.wide
 		ranked = ranked[1:]
 	case len(open) > 0 || q.blind(own):
 		r.Verdict = VerdictUndecidable
@@ -171,6 +171,9 @@ func (q *inquiry) unexplained() []symptom {
 // blind reports whether too little was read for "nothing is wrong" to mean anything: the subject
 // itself is unknown, or its Pods are.
 func (q *inquiry) blind(own []*Object) bool {
+	if q.wide {
+		return q.blindAll(own)
+	}
 	if len(own) == 0 {
 		return q.subject == nil
 	}

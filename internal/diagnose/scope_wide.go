@@ -25,9 +25,23 @@ type overall struct {
 
 func (w overall) covers(o *Object) bool { return w.all || o.ref.Namespace == w.namespace }
 
+// wideKinds are the built-in kinds whose objects a wide inquiry looks at.
+var wideKinds = []string{
+	"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob", "Pod", "Service", "EndpointSlice",
+	"PersistentVolumeClaim", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress",
+}
+
 // within returns what can be unwell by itself in a wide inquiry: workloads and Pods without an owner that was read, what
 // leads to them, claims, autoscalers, budgets, custom resources, and whatever waits to be deleted; in the cluster its nodes too.
 func (q *inquiry) within(w overall) []*Object {
+	for _, kind := range wideKinds {
+		q.snap.wantKind(kind, w.namespace)
+	}
+	if w.all {
+		q.snap.wantKind("Node", "")
+		q.snap.wantKind("Namespace", "")
+	}
+	q.snap.want(Want{Ref: incident.Ref{APIVersion: custom, Kind: custom, Namespace: w.namespace}})
 	var out []*Object
 	for _, o := range q.snap.c.Objects {
 		if !w.covers(o) {
@@ -54,6 +68,23 @@ func (q *inquiry) within(w overall) []*Object {
 		}
 	}
 	return out
+}
+
+// blindAll is blind for a wide inquiry: workloads and Pods must be known, what else there is need not.
+func (q *inquiry) blindAll(own []*Object) bool {
+	known := false
+	for _, o := range own {
+		if !workloadKinds[o.ref.Kind] && o.ref.Kind != "Pod" {
+			continue
+		}
+		if known = true; o.partial || !q.seen(o) {
+			return true
+		}
+	}
+	ns := q.inc.Resource.Name
+	return !known && !q.snap.Listed("Pod", ns) || slices.ContainsFunc(q.snap.c.Gaps, func(g Gap) bool {
+		return g.Subject.Kind == "Pod" && (ns == "" || g.Subject.Namespace == "" || g.Subject.Namespace == ns)
+	})
 }
 
 // lately is how long ago something that is often so on purpose may have been brought about for it to count when nobody

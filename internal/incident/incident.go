@@ -20,7 +20,10 @@ type Ref struct {
 
 // String returns "Kind namespace/name", or "Kind name" for a cluster-scoped object.
 func (r Ref) String() string {
-	if r.Namespace == "" {
+	switch {
+	case r.Name == "":
+		return r.Kind
+	case r.Namespace == "":
 		return r.Kind + " " + r.Name
 	}
 	return r.Kind + " " + r.Namespace + "/" + r.Name
