@@ -26,11 +26,15 @@ type AIAnalysis struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// Spec says what to analyse. It cannot be changed after creation: an analysis describes one
-	// moment, and its audit trail must stay true. Create a new AIAnalysis instead.
+	// moment, and its audit trail must stay true. Create a new AIAnalysis instead. What never changes
+	// in part need not be owned in part: it is atomic for server-side apply.
+	// +structType=atomic
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="spec is immutable after creation; create a new AIAnalysis instead"
 	Spec AIAnalysisSpec `json:"spec"`
 
+	// Status of a new resource is Pending.
 	// +optional
+	// +kubebuilder:default={phase: Pending, approvalRequired: false}
 	Status AIAnalysisStatus `json:"status,omitempty"`
 }
 

@@ -2,8 +2,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// Phase is where an analysis stands: "" → Pending → Investigating → Analyzing → Completed or
-// Failed. Investigating may also end at once. Completed and Failed are final.
+// Phase is where an analysis stands: Pending → Investigating → Analyzing → Completed or Failed. A new
+// resource is Pending. Investigating may also end at once. Completed and Failed are final.
 // +kubebuilder:validation:Enum=Pending;Investigating;Analyzing;Completed;Failed
 type Phase string
 
@@ -23,7 +23,8 @@ const (
 // Terminal reports whether the phase is final.
 func (p Phase) Terminal() bool { return p == PhaseCompleted || p == PhaseFailed }
 
-// AIAnalysisStatus is the result of an analysis and its progress.
+// AIAnalysisStatus is the result of an analysis and its progress. Its parts are atomic: the controller
+// alone writes them, each as a whole, and the API server then has little to remember about who owns what.
 type AIAnalysisStatus struct {
 	Phase Phase `json:"phase"`
 
@@ -59,6 +60,7 @@ type AIAnalysisStatus struct {
 	RootCause string `json:"rootCause,omitempty"`
 
 	// +optional
+	// +structType=atomic
 	RootCauseAnalysis *RootCauseAnalysis `json:"rootCauseAnalysis,omitempty"`
 
 	// CauseClass names the class of the root cause, for example "oom-limit".
@@ -84,6 +86,7 @@ type AIAnalysisStatus struct {
 	// SelectedWorkflow is the remedy that was chosen. In a Failed analysis it is what was proposed
 	// and must not be run.
 	// +optional
+	// +structType=atomic
 	SelectedWorkflow *SelectedWorkflow `json:"selectedWorkflow,omitempty"`
 
 	// AlternativeWorkflows are sensible second choices. They are informational.
@@ -106,10 +109,12 @@ type AIAnalysisStatus struct {
 
 	// ApprovalContext is what a person needs to decide. It is set when ApprovalRequired is.
 	// +optional
+	// +structType=atomic
 	ApprovalContext *ApprovalContext `json:"approvalContext,omitempty"`
 
 	// Policy is the policy that decided.
 	// +optional
+	// +structType=atomic
 	Policy *Policy `json:"policy,omitempty"`
 
 	// InvestigationID is the id under which the investigation was answered.
@@ -166,10 +171,12 @@ type AIAnalysisStatus struct {
 
 	// RecoveryStatus is what was found out about the previous execution.
 	// +optional
+	// +structType=atomic
 	RecoveryStatus *RecoveryStatus `json:"recoveryStatus,omitempty"`
 
 	// Bundle is the stored evidence bundle; replaying it gives the same verdict.
 	// +optional
+	// +structType=atomic
 	Bundle *Bundle `json:"bundle,omitempty"`
 
 	// AuditState says where the audit events of a finished analysis were when the status was written.

@@ -50,6 +50,9 @@ func TestAPIServerTakesEveryStatus(t *testing.T) {
 	c, namespace := apiServer(t)
 	for seed := range 40 {
 		a := created(t, c, namespace, fmt.Sprint("a", seed), nil)
+		if a.Status.Phase != v1alpha1.PhasePending {
+			t.Fatalf("a new resource is in phase %q, want Pending by the schema's default", a.Status.Phase)
+		}
 		write := func(f facts) {
 			t.Helper()
 			f.now, f.analysis = time.Now(), a

@@ -60,9 +60,7 @@ type step struct {
 // arguments.
 func (s Settings) decide(f facts) step {
 	switch f.analysis.Status.Phase {
-	case "":
-		return s.accept(f)
-	case v1alpha1.PhasePending:
+	case "", v1alpha1.PhasePending:
 		return s.pending(f)
 	case v1alpha1.PhaseInvestigating:
 		return s.investigating(f)
@@ -72,25 +70,46 @@ func (s Settings) decide(f facts) step {
 	return step{} // final
 }
 
-// accept takes up a new analysis.
-func (s Settings) accept(f facts) step {
+// untouched reports whether nobody has written a status yet. A new resource is Pending by the schema's
+// default; under a schema without it, its phase is empty.
+func untouched(s *v1alpha1.AIAnalysisStatus) bool { return s.StartedAt == nil }
+
+// phaseOf returns the phase of a status, which for a new resource is Pending.
+func phaseOf(s *v1alpha1.AIAnalysisStatus) v1alpha1.Phase {
+	if s.Phase == "" {
+		return v1alpha1.PhasePending
+	}
+	return s.Phase
+}
+
+// accept takes up a new analysis, and returns its first status.
+func (s Settings) accept(f facts) *v1alpha1.AIAnalysisStatus {
 	next := begin(f)
 	next.Phase = v1alpha1.PhasePending
 	next.StartedAt = seconds(f.now)
-	next.Message = "Accepted; waiting for an investigation to start."
 	next.Warnings = texts(s.timeoutsFor(&f.analysis.Spec).warnings, maxLines, maxLine)
-	return step{status: next}
+	return next
 }
 
-// pending starts the investigation as soon as there is a slot.
+// pending starts the investigation as soon as there is a slot. A new analysis that finds one is
+// accepted and started in one step: that it was Pending is in its schema and in its audit trail.
 func (s Settings) pending(f facts) step {
 	if remaining := s.remaining(f); remaining <= 0 {
 		return s.expire(f)
 	}
-	if !f.slot.free {
+	var next *v1alpha1.AIAnalysisStatus
+	switch {
+	case !untouched(&f.analysis.Status) && !f.slot.free:
 		return s.wait(f)
+	case !f.slot.free:
+		next = s.accept(f)
+		next.Message = "Accepted; waiting for an investigation to start."
+		return step{status: next}
+	case untouched(&f.analysis.Status):
+		next = s.accept(f)
+	default:
+		next = begin(f)
 	}
-	next := begin(f)
 	next.Phase = v1alpha1.PhaseInvestigating
 	next.Attempt = 1
 	next.Message = "Investigating."

@@ -292,7 +292,8 @@ func TestWaiting(t *testing.T) {
 		launch bool
 		again  time.Duration
 	}{
-		"new":                     {facts: facts{now: testTime, analysis: fresh(false)}, status: &ending{phase: v1alpha1.PhasePending}},
+		"new, no slot":            {facts: facts{now: testTime, analysis: fresh(false)}, status: &ending{phase: v1alpha1.PhasePending}},
+		"new, a slot":             {facts: facts{now: testTime, analysis: fresh(false), slot: slot{free: true}}, status: &ending{phase: v1alpha1.PhaseInvestigating}, launch: true},
 		"pending, a slot":         {facts: facts{now: testTime, analysis: phase(v1alpha1.PhasePending), slot: slot{free: true}}, status: &ending{phase: v1alpha1.PhaseInvestigating}, launch: true},
 		"pending, no slot":        {facts: facts{now: testTime, analysis: phase(v1alpha1.PhasePending)}, again: settings.OverallTimeout},
 		"pending, too late":       {facts: facts{now: late, analysis: phase(v1alpha1.PhasePending), slot: slot{free: true}}, status: &expired},

@@ -13,7 +13,7 @@ import (
 
 // transitions are all that may follow a phase, beside itself.
 var transitions = map[v1alpha1.Phase][]v1alpha1.Phase{
-	"":                          {v1alpha1.PhasePending},
+	"":                          {v1alpha1.PhasePending, v1alpha1.PhaseInvestigating},
 	v1alpha1.PhasePending:       {v1alpha1.PhaseInvestigating, v1alpha1.PhaseFailed},
 	v1alpha1.PhaseInvestigating: {v1alpha1.PhaseAnalyzing, v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed},
 	v1alpha1.PhaseAnalyzing:     {v1alpha1.PhaseCompleted, v1alpha1.PhaseFailed},
@@ -59,7 +59,7 @@ func TestPhaseMachine(t *testing.T) {
 func (m *machine) world(t *rapid.T) facts {
 	f := facts{now: m.now, jitter: rapid.Float64Range(0, 1).Draw(t, "jitter"), analysis: m.analysis}
 	switch m.analysis.Status.Phase {
-	case v1alpha1.PhasePending, v1alpha1.PhaseInvestigating:
+	case "", v1alpha1.PhasePending, v1alpha1.PhaseInvestigating:
 		if m.calling {
 			switch rapid.IntRange(0, 3).Draw(t, "call") {
 			case 0:

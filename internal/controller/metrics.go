@@ -245,7 +245,7 @@ func (m *metrics) wrote(kind string, err error) {
 func (m *metrics) changed(f facts, next *v1alpha1.AIAnalysisStatus) {
 	a, before := f.analysis, &f.analysis.Status
 	signal := &a.Spec.AnalysisRequest.SignalContext
-	if before.Phase == "" {
+	if untouched(before) {
 		if d := signal.EnrichmentResults.DetectedLabels; d != nil {
 			for _, field := range d.FailedDetections {
 				m.labelFailures.WithLabelValues(field).Inc()

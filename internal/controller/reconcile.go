@@ -74,7 +74,7 @@ func (r *Reconciler) step(ctx context.Context, name types.NamespacedName, a *v1a
 	}
 	begin := r.clock()
 	next, again, err := r.advance(ctx, name, a)
-	r.metrics.stepped(a.Status.Phase, err, r.clock().Sub(begin))
+	r.metrics.stepped(phaseOf(&a.Status), err, r.clock().Sub(begin))
 	return next, again, err
 }
 
@@ -114,7 +114,7 @@ func (r *Reconciler) advance(ctx context.Context, name types.NamespacedName, a *
 func (r *Reconciler) gather(ctx context.Context, name types.NamespacedName, a *v1alpha1.AIAnalysis) (f facts, p *permit, err error) {
 	f = facts{now: r.clock(), jitter: r.jitter(), analysis: a}
 	switch a.Status.Phase {
-	case v1alpha1.PhasePending:
+	case "", v1alpha1.PhasePending:
 		p, f.slot = r.calls.reserve(name, f.jitter)
 	case v1alpha1.PhaseInvestigating:
 		f.answer, f.calling = r.calls.lookup(name, callKey(a))
@@ -197,7 +197,7 @@ func (r *Reconciler) put(ctx context.Context, name types.NamespacedName, a *v1al
 // logStep logs a step that was written: the end of an analysis for operators, the rest for debugging.
 func (r *Reconciler) logStep(a *v1alpha1.AIAnalysis, f facts) {
 	log := r.log.With("namespace", a.Namespace, "name", a.Name, "remediation", a.Spec.RemediationID,
-		"from", f.analysis.Status.Phase, "to", a.Status.Phase, "reason", a.Status.Reason, "sub_reason", a.Status.SubReason)
+		"from", phaseOf(&f.analysis.Status), "to", a.Status.Phase, "reason", a.Status.Reason, "sub_reason", a.Status.SubReason)
 	switch {
 	case a.Status.Phase == v1alpha1.PhaseFailed:
 		log.Warn("analysis failed", "message", a.Status.Message, "incident", incidentID(a))

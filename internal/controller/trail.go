@@ -17,7 +17,7 @@ func trail(f facts, next *v1alpha1.AIAnalysisStatus, requestHash string) []incid
 	var events []incident.AuditEvent
 	add := func(p audit.Payload) { events = append(events, audit.New(subjectOf(a), f.now, p)) }
 
-	if before.Phase == "" {
+	if untouched(before) {
 		add(started(a))
 	}
 	if f.answer != nil {
@@ -39,11 +39,11 @@ func trail(f facts, next *v1alpha1.AIAnalysisStatus, requestHash string) []incid
 	}
 	if err := failure(f, next); err != nil {
 		add(audit.ErrorOccurred{
-			Phase: string(before.Phase), Attempt: tries(f), Err: err, Final: next.Phase.Terminal(),
+			Phase: string(phaseOf(before)), Attempt: tries(f), Err: err, Final: next.Phase.Terminal(),
 		})
 	}
-	if before.Phase != "" && next.Phase != before.Phase {
-		add(audit.PhaseTransition{Old: string(before.Phase), New: string(next.Phase)})
+	if old := phaseOf(before); next.Phase != old {
+		add(audit.PhaseTransition{Old: string(old), New: string(next.Phase)})
 	}
 	if next.Phase == v1alpha1.PhaseFailed && next.Reason == v1alpha1.ReasonWorkflowResolutionFailed {
 		p := audit.HumanReviewRequired{Reason: next.Reason, SubReason: string(next.SubReason), Message: next.Message}

@@ -79,6 +79,11 @@ func TestTrail(t *testing.T) {
 			events:  []string{begun, moved, call, moved, rego, approval, moved, completed},
 			notices: []string{"Normal AIAnalysisCreated", "Normal InvestigationComplete", "Normal AnalysisCompleted"},
 		},
+		"taken up at once": {
+			world:   append([]facts{{slot: slot{free: true}}}, answered(nil), verdictOf(false, nil)),
+			events:  []string{begun, moved, call, moved, rego, approval, moved, completed},
+			notices: []string{"Normal AIAnalysisCreated", "Normal InvestigationComplete", "Normal AnalysisCompleted"},
+		},
 		"to approve": {
 			world:   plus(answered(nil), verdictOf(true, nil)),
 			events:  []string{begun, moved, call, moved, rego, approval, moved, completed},
