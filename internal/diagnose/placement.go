@@ -199,11 +199,11 @@ func schedulerReasons(message string) []string {
 	return out
 }
 
-// schedulerSaysOnly reports whether no node could be judged, and the scheduler gives one reason for all of them, those
+// schedulerSaysOnly reports whether nothing that was read of the nodes keeps the Pod away, and the scheduler gives one reason for all of them, those
 // set aside that keep workloads off on purpose.
 func (q *inquiry) schedulerSaysOnly(s symptom, phrase string) bool {
 	reasons := schedulerReasons(s.text.Str())
-	if len(q.placementOf(s).nodes) > 0 {
+	if len(q.placementOf(s).because) > 0 {
 		return false
 	}
 	found := false

@@ -16,7 +16,7 @@ func (catalogue) InsufficientResources() rule {
 			p := q.placementOf(s)
 			nodes := p.because[obstacleResources]
 			if len(nodes) == 0 {
-				if len(p.nodes) == 0 {
+				if len(p.because) == 0 {
 					return insufficientByMessage(q, s)
 				}
 				return nil
@@ -104,15 +104,18 @@ func requestCites(pod *Object, resource string) []cite {
 	return out
 }
 
-// insufficientByMessage takes the scheduler's word when no node could be read.
+// insufficientByMessage takes the scheduler's word when nothing that was read of the nodes keeps the Pod away.
 func insufficientByMessage(q *inquiry, s symptom) []answer {
 	reasons := schedulerReasons(s.text.Str())
 	for _, r := range reasons {
 		resource, ok := strings.CutPrefix(r, "Insufficient ")
+		need := requestsOf(s.object.At("spec"), "requests")[resource]
+		if r == "Too many pods" {
+			resource, ok, need = "pods", true, 1000
+		}
 		if !ok {
 			continue
 		}
-		need := requestsOf(s.object.At("spec"), "requests")[resource]
 		target := q.owner(s.object)
 		c := &cause{
 			class: ClassInsufficientResources, target: target, detail: resource, direct: reported, timing: timingUnrelated, depends: []string{"Node"},

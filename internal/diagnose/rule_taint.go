@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"kubernaut.ai/kubernaut/internal/incident"
@@ -16,7 +17,7 @@ func (catalogue) UntoleratedTaint() rule {
 		why: func(q *inquiry, s symptom) []answer {
 			nodes := q.placementOf(s).because[obstacleTaint]
 			if len(nodes) == 0 {
-				return nil
+				return taintByMessage(q, s)
 			}
 			near := nodes[0]
 			for _, f := range nodes {
@@ -48,6 +49,35 @@ func (catalogue) UntoleratedTaint() rule {
 			return []answer{{cause: q.scheduling(s, c)}}
 		},
 	}
+}
+
+// taintByMessage takes the scheduler's word when no node was read: it may name the taint.
+func taintByMessage(q *inquiry, s symptom) []answer {
+	reasons := schedulerReasons(s.text.Str())
+	if len(reasons) == 0 || len(q.placementOf(s).nodes) > 0 {
+		return nil
+	}
+	named := ""
+	for _, r := range reasons {
+		_, taint, ok := strings.Cut(r, "untolerated taint")
+		if !ok {
+			return nil
+		}
+		if taint = strings.Trim(strings.TrimPrefix(taint, "(s)"), " {}"); taint != "" && !strings.HasPrefix(taint, "node-role.kubernetes.io/") {
+			named = taint
+		}
+	}
+	if named == "" && len(reasons) > 1 || strings.HasPrefix(named, "node.kubernetes.io/") {
+		return nil
+	}
+	target := q.owner(s.object)
+	c := &cause{
+		class: ClassUntoleratedTaint, target: target, detail: named, direct: reported, timing: timingUnrelated, depends: []string{"Node"},
+		params:  map[string]string{"NAMESPACE": s.subject.Namespace},
+		last:    link{target, "all nodes have taints that the Pods do not tolerate: " + quote(s.text.Str()), []cite{at(s.object.At("spec", "tolerations"))}},
+		summary: fmt.Sprintf("%s cannot be scheduled: it does not tolerate the taints of the nodes.", target),
+	}
+	return []answer{{cause: q.scheduling(s, c)}}
 }
 
 // ranBefore reports whether Pods of the same template were scheduled before: a sibling is on a node,
