@@ -6,6 +6,7 @@ type Stance string
 const (
 	StanceAgrees    Stance = "agrees"    // the same finding, and evidence supports what it says
 	StanceDisagrees Stance = "disagrees" // another finding, and evidence supports what it says
+	StanceSuggests  Stance = "suggests"  // a finding where the engine has none, and evidence supports it
 	StanceSilent    Stance = "silent"    // nothing that evidence supports
 	StanceDiscarded Stance = "discarded" // what it read tries to give orders: its opinion does not count
 	StanceAbsent    Stance = "absent"    // it was asked, and gave no answer
