@@ -91,24 +91,31 @@ func (s Settings) accept(f facts) *v1alpha1.AIAnalysisStatus {
 	return next
 }
 
-// pending starts the investigation as soon as there is a slot. A new analysis that finds one is
+// saidAfter is how old a resource must be before its status says that it waits for a slot. That it is
+// Pending can be seen without; in a burst, nearly all wait a little, and each would cost a write.
+const saidAfter = 20 * time.Second
+
+// pending starts the investigation as soon as there is a slot. A new analysis that finds one soon is
 // accepted and started in one step: that it was Pending is in its schema and in its audit trail.
 func (s Settings) pending(f facts) step {
 	if remaining := s.remaining(f); remaining <= 0 {
 		return s.expire(f)
 	}
-	var next *v1alpha1.AIAnalysisStatus
-	switch {
-	case !untouched(&f.analysis.Status) && !f.slot.free:
-		return s.wait(f)
-	case !f.slot.free:
-		next = s.accept(f)
+	first := untouched(&f.analysis.Status)
+	if !f.slot.free {
+		if !first {
+			return s.wait(f)
+		}
+		if age := f.now.Sub(f.analysis.CreationTimestamp.Time); age < saidAfter && !f.slot.broken {
+			return step{again: saidAfter - max(age, 0)}
+		}
+		next := s.accept(f)
 		next.Message = "Accepted; waiting for an investigation to start."
 		return step{status: next}
-	case untouched(&f.analysis.Status):
+	}
+	next := begin(f)
+	if first {
 		next = s.accept(f)
-	default:
-		next = begin(f)
 	}
 	next.Phase = v1alpha1.PhaseInvestigating
 	next.Attempt = 1

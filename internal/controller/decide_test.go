@@ -284,6 +284,11 @@ func TestWaiting(t *testing.T) {
 		a.Status.NextAttemptAt = &at
 		return a
 	}
+	born := func(at time.Time) *v1alpha1.AIAnalysis {
+		a := fresh(false)
+		a.CreationTimestamp = metav1.NewTime(at)
+		return a
+	}
 	expired := ending{v1alpha1.PhaseFailed, v1alpha1.ReasonAPIError, v1alpha1.SubReasonTimeout, noAnswer}
 
 	for name, tt := range map[string]struct {
@@ -292,7 +297,10 @@ func TestWaiting(t *testing.T) {
 		launch bool
 		again  time.Duration
 	}{
-		"new, no slot":            {facts: facts{now: testTime, analysis: fresh(false)}, status: &ending{phase: v1alpha1.PhasePending}},
+		"new, no slot yet":        {facts: facts{now: testTime.Add(time.Second), analysis: born(testTime)}, again: saidAfter - time.Second},
+		"new, another's clock":    {facts: facts{now: testTime, analysis: born(testTime.Add(time.Hour))}, again: saidAfter},
+		"new, no slot for long":   {facts: facts{now: testTime.Add(saidAfter), analysis: born(testTime)}, status: &ending{phase: v1alpha1.PhasePending}},
+		"new, broken":             {facts: facts{now: testTime, analysis: born(testTime), slot: slot{broken: true, retryIn: time.Second}}, status: &ending{phase: v1alpha1.PhasePending}},
 		"new, a slot":             {facts: facts{now: testTime, analysis: fresh(false), slot: slot{free: true}}, status: &ending{phase: v1alpha1.PhaseInvestigating}, launch: true},
 		"pending, a slot":         {facts: facts{now: testTime, analysis: phase(v1alpha1.PhasePending), slot: slot{free: true}}, status: &ending{phase: v1alpha1.PhaseInvestigating}, launch: true},
 		"pending, no slot":        {facts: facts{now: testTime, analysis: phase(v1alpha1.PhasePending)}, again: settings.OverallTimeout},
