@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"kubernaut.ai/kubernaut/internal/incident"
 )
@@ -29,6 +30,50 @@ type Object struct {
 // that only the metadata was read, so that nothing can be concluded from what is absent elsewhere.
 func NewObject(tree map[string]any, partial bool) (*Object, error) {
 	t, _ := canonical(tree).(map[string]any)
+	return newObject(t, partial)
+}
+
+// AdoptObject is NewObject for a tree that the caller gives up: it is brought into the canonical form in place.
+func AdoptObject(tree map[string]any, partial bool) (*Object, error) {
+	adopt(tree)
+	return newObject(tree, partial)
+}
+
+// adopt is canonical in place.
+func adopt(raw any) {
+	switch v := raw.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if !utf8.ValidString(k) {
+				delete(v, k)
+				v[strings.ToValidUTF8(k, "\uFFFD")] = canonical(e)
+				continue
+			}
+			switch e := e.(type) {
+			case map[string]any, []any:
+				adopt(e)
+			case nil, bool, int64:
+			case string:
+				if !utf8.ValidString(e) {
+					v[k] = canonical(e)
+				}
+			default:
+				v[k] = canonical(e)
+			}
+		}
+	case []any:
+		for i, e := range v {
+			switch e := e.(type) {
+			case map[string]any, []any:
+				adopt(e)
+			default:
+				v[i] = canonical(e)
+			}
+		}
+	}
+}
+
+func newObject(t map[string]any, partial bool) (*Object, error) {
 	o := &Object{tree: t, partial: partial}
 	meta := o.Root().At("metadata")
 	o.ref = incident.Ref{

@@ -26,6 +26,16 @@ type Contents struct {
 	Gaps  []Gap
 	// Redactions counts the values that were replaced before anything was kept.
 	Redactions int
+	// Reading says what the reading of a live cluster took; nil for anything else.
+	Reading *Reading
+}
+
+// Reading is what it took to read a live cluster.
+type Reading struct {
+	Requests int    `json:"requests"`
+	Lists    int    `json:"lists"` // of the requests, those for a page of a list
+	Bytes    int64  `json:"bytes"` // of all answers, as they came
+	Took     string `json:"took"`
 }
 
 // Read is one question that was put to the cluster and answered in full: a list of a kind, or a
@@ -84,6 +94,8 @@ type Snapshot struct {
 	labelled map[labelKey][]*Object  // Pods and EndpointSlices by each of their labels
 	logs     map[logKey]*Log
 	eventKey map[objectKey]*Object
+
+	preemptions []*Object // events about Pods that gave way
 
 	demand *demand // on the copy that Needs watches; nil elsewhere
 }

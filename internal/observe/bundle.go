@@ -32,6 +32,8 @@ type bundle struct {
 	Objects    []bundleObject  `json:"objects,omitempty"`
 	Events     []bundleObject  `json:"events,omitempty"`
 	Logs       []diagnose.Log  `json:"logs,omitempty"`
+
+	Reading *diagnose.Reading `json:"reading,omitempty"`
 }
 
 type bundleObject struct {
@@ -46,7 +48,7 @@ func Encode(snap *diagnose.Snapshot) (body []byte, digest string, err error) {
 	c := snap.Contents()
 	b := bundle{
 		Format: bundleFormat, ObservedAt: c.ObservedAt, Cluster: c.Cluster, Redactions: c.Redactions,
-		Reads: c.Reads, Gaps: c.Gaps, Objects: toBundle(c.Objects), Events: toBundle(c.Events), Logs: c.Logs,
+		Reads: c.Reads, Gaps: c.Gaps, Objects: toBundle(c.Objects), Events: toBundle(c.Events), Logs: c.Logs, Reading: c.Reading,
 	}
 	var buf bytes.Buffer
 	// A header without name and time, and one fixed level, keep the bytes deterministic.
@@ -101,7 +103,7 @@ func Decode(body []byte) (*diagnose.Snapshot, error) {
 	}
 	return diagnose.NewSnapshot(diagnose.Contents{
 		ObservedAt: b.ObservedAt, Cluster: b.Cluster, Redactions: b.Redactions, Reads: b.Reads, Gaps: b.Gaps,
-		Objects: objects, Events: events, Logs: b.Logs,
+		Objects: objects, Events: events, Logs: b.Logs, Reading: b.Reading,
 	}), nil
 }
 

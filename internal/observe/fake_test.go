@@ -89,11 +89,21 @@ func (f *fakeAPI) serve(w http.ResponseWriter, req *http.Request) {
 		to = from + limit
 		next = strconv.Itoa(to)
 	}
-	kind := "List"
+	version, kind := listKind(resource)
 	if strings.Contains(req.Header.Get("Accept"), "PartialObjectMetadataList") {
-		kind = "PartialObjectMetadataList"
+		version, kind = "meta.k8s.io/v1", "PartialObjectMetadataList"
 	}
-	answer(w, map[string]any{"kind": kind, "apiVersion": "v1", "metadata": map[string]any{"resourceVersion": "7", "continue": next}, "items": items[from:to]})
+	answer(w, map[string]any{"kind": kind, "apiVersion": version, "metadata": map[string]any{"resourceVersion": "7", "continue": next}, "items": items[from:to]})
+}
+
+// listKind returns what a list of a resource says that it is.
+func listKind(resource string) (apiVersion, kind string) {
+	for _, k := range observe.Builtins() {
+		if k.Resource.Resource == resource {
+			return k.Resource.GroupVersion().String(), k.Kind + "List"
+		}
+	}
+	return "v1", "List"
 }
 
 func answer(w http.ResponseWriter, v any) {
@@ -138,7 +148,7 @@ func TestPartialFailuresAreGaps(t *testing.T) {
 	f := newFakeAPI(t)
 	f.override["/pods"] = refuse(http.StatusForbidden, "Forbidden")
 	f.override["/endpointslices"] = refuse(http.StatusNotFound, "NotFound")
-	f.override["/nodes"] = refuse(http.StatusInternalServerError, "InternalError")
+	f.override["/statefulsets"] = refuse(http.StatusInternalServerError, "InternalError")
 	f.override["/services"] = func(_ http.ResponseWriter, req *http.Request) {
 		select {
 		case <-req.Context().Done():
@@ -154,7 +164,7 @@ func TestPartialFailuresAreGaps(t *testing.T) {
 	for what, want := range map[string]incident.GapKind{
 		"pods in namespace shop":           incident.GapForbidden,
 		"endpointslices in namespace shop": incident.GapFailed,
-		"nodes":                            incident.GapFailed,
+		"statefulsets in namespace shop":   incident.GapFailed,
 		"services in namespace shop":       incident.GapFailed,
 		"jobs in namespace shop":           incident.GapFailed,
 	} {

@@ -1,123 +1,195 @@
 package observe
 
 import (
-	"bufio"
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"kubernaut.ai/kubernaut/internal/diagnose"
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-// readFirst reads what bears on most incidents: the namespace of the resource, and what its Pods
-// depend on outside it.
-func (r *reader) readFirst(inc incident.Incident) {
-	ref := inc.Resource
+// maxRounds bounds how often the engine is asked what to read next. Chains across namespaces take three.
+const maxRounds = 5
+
+// readFirst reads what bears on most incidents: the namespace of the resource, or everything.
+func (r *reader) readFirst(ref incident.Ref) {
+	var queries []query
+	add := func(q query) { queries = append(queries, q) }
 	ns := ref.Namespace
-	if ref.Kind == "Namespace" {
-		ns = ref.Name
-	}
-	var reads []func()
-	listed := map[string]bool{}
-	list := func(q query) {
-		listed[q.kind.name+"/"+q.namespace] = true
-		reads = append(reads, func() { r.list(q) })
-	}
-	for _, k := range clusterKinds {
-		list(query{kind: k})
-	}
-	list(query{kind: leaseKind, namespace: nodeLeaseNamespace})
-	if ns != "" {
-		for _, k := range namespaceKinds {
-			list(query{kind: k, namespace: ns})
-		}
-		list(query{kind: eventKind, namespace: ns, max: r.limits.MaxEvents})
-		reads = append(reads, func() { r.get(namespaceKind, "", ns) })
-	}
-	if ref.Kind == "Node" {
-		list(query{kind: podKind, selector: "spec.nodeName=" + ref.Name})
-	}
-	// Events about nodes are kept in namespace default.
-	if ns != "default" {
-		list(query{kind: eventKind, namespace: "default", selector: "involvedObject.kind=Node", max: r.limits.MaxEvents})
-	}
-	k, known := builtin(ref.Kind)
 	switch {
-	case known && listed[k.name+"/"+ref.Namespace]:
-	case known:
-		reads = append(reads, func() { r.get(k, ref.Namespace, ref.Name) })
-	default:
-		reads = append(reads, func() { r.getOther(ref) })
+	case ref.Same(diagnose.WholeCluster):
+		for _, k := range builtins {
+			if !k.is(elsewhere) {
+				add(query{kind: k})
+			}
+		}
+		lease, _ := builtin("Lease")
+		add(query{kind: lease, namespace: nodeLeaseNamespace})
+		add(query{kind: lease, namespace: "kube-system"})
+		add(query{kind: eventKind})
+		r.run(append(queries, r.customIn("", "")...))
+		return
+	case ref.Kind == "Namespace":
+		ns = ref.Name
+		queries = r.customIn("", ns)
 	}
-	r.each(reads)
+	if ns != "" {
+		for _, k := range builtins {
+			if k.namespaced && !k.is(elsewhere) {
+				if actual, ok := r.resolve(incident.Ref{Kind: k.name}); ok {
+					add(query{kind: actual, namespace: ns})
+				}
+			}
+		}
+		add(query{kind: eventKind, namespace: ns})
+		namespace, _ := builtin("Namespace")
+		add(query{kind: namespace, name: ns})
+	}
+	if q, ok := r.subject(ref); ok {
+		add(q)
+	}
+	r.run(queries)
 }
 
-// getOther reads a resource of a kind that is not built in, through discovery.
-func (r *reader) getOther(ref incident.Ref) {
-	gap := diagnose.Gap{Subject: ref, What: ref.String()}
-	if ref.APIVersion == "" {
-		gap.Kind, gap.Reason = incident.GapNotAsked, "kind "+ref.Kind+" is not built in, and the incident does not say its apiVersion"
-		r.gap(gap)
-		return
-	}
-	gv, err := schema.ParseGroupVersion(ref.APIVersion)
-	if err != nil {
+// subject is the query for the incident's own resource.
+func (r *reader) subject(ref incident.Ref) (query, bool) {
+	gap := diagnose.Gap{Subject: ref, What: ref.String(), Kind: incident.GapFailed, Reason: "the API server does not serve this kind"}
+	if _, err := schema.ParseGroupVersion(ref.APIVersion); err != nil {
 		gap.Kind, gap.Reason = incident.GapNotAsked, fmt.Sprintf("apiVersion %q is malformed", ref.APIVersion)
 		r.gap(gap)
-		return
+		return query{}, false
 	}
-	r.calls.Add(1)
-	resources, err := r.typed.Discovery().ServerResourcesForGroupVersion(ref.APIVersion)
-	if err != nil {
-		r.failed(gap, err)
-		return
-	}
-	for _, res := range resources.APIResources {
-		if res.Kind == ref.Kind && !strings.Contains(res.Name, "/") {
-			ns := ref.Namespace
-			if !res.Namespaced {
-				ns = ""
-			}
-			r.get(kind{ref.Kind, gv.WithResource(res.Name), res.Namespaced, false}, ns, ref.Name)
-			return
+	k, ok := r.resolve(ref)
+	if !ok {
+		if ref.APIVersion == "" {
+			gap.Kind, gap.Reason = incident.GapNotAsked, "kind "+ref.Kind+" is not built in, and the API server serves none of that name"
 		}
+		r.gap(gap)
+		return query{}, false
 	}
-	gap.Kind, gap.Reason = incident.GapFailed, "the API server does not serve this kind"
-	r.gap(gap)
+	q := query{kind: k, namespace: ref.Namespace, name: ref.Name}
+	if !k.namespaced {
+		q.namespace = ""
+	}
+	return q, true
 }
 
-// readNeeded reads what the first look asked for.
-func (r *reader) readNeeded(need diagnose.Need) {
-	var reads []func()
-	for _, w := range need.Wants {
-		if k, known := builtin(w.Ref.Kind); known && w.Ref.Name == "" && w.Node == "" && w.About == "" {
-			reads = append(reads, func() { r.list(query{kind: k, namespace: w.Ref.Namespace}) })
+// customIn returns the lists of custom resources of a group, or with "" of all groups: in one namespace, or with "" everywhere.
+func (r *reader) customIn(group, namespace string) []query {
+	s := r.served()
+	if s == nil {
+		return nil
+	}
+	var out []query
+	for _, k := range s.custom(group) {
+		if !k.namespaced && namespace != "" {
+			continue
 		}
-	}
-	for _, ref := range need.ConfigMaps {
-		reads = append(reads, func() { r.get(configMapKind, ref.Namespace, ref.Name) })
-	}
-	for i, l := range need.Logs {
-		if i == r.limits.MaxLogs {
+		if len(out) == r.limits.MaxKinds {
 			r.gap(diagnose.Gap{
-				Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: "Log"}, What: "logs of further containers",
-				Reason: fmt.Sprintf("the limit of %d excerpts was reached", r.limits.MaxLogs),
+				Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: "CustomResourceDefinition"}, What: "further kinds of custom resources",
+				Reason: fmt.Sprintf("there are more than the limit of %d", r.limits.MaxKinds),
 			})
 			break
 		}
-		reads = append(reads, func() { r.readLog(l) })
+		out = append(out, query{kind: k, namespace: namespace})
+	}
+	return out
+}
+
+// readFurther lets the engine look at what was read and reads what it asks for, until it asks for nothing more. It sees the
+// trees before they are redacted; nothing of its looks is kept.
+func (r *reader) readFurther(inc incident.Incident) {
+	for round := range maxRounds {
+		need := diagnose.Needs(r.preview(), inc)
+		queries := r.plan(need.Wants)
+		for _, ref := range need.ConfigMaps {
+			k, _ := builtin("ConfigMap")
+			queries = append(queries, query{kind: k.contents(), namespace: ref.Namespace, name: ref.Name})
+		}
+		done := r.run(queries, r.logReads(need.Logs)...)
+		if done == 0 || round == maxRounds-1 || r.ctx.Err() != nil {
+			r.noteExpired(need.NoEvents)
+			return
+		}
+	}
+}
+
+// run makes those of the queries that were not made before, and the other reads, and returns how many that were.
+func (r *reader) run(queries []query, others ...func()) int {
+	reads := others
+	for _, q := range queries {
+		if !r.ask(q) {
+			continue
+		}
+		if q.name != "" {
+			reads = append(reads, func() { r.get(q) })
+		} else {
+			reads = append(reads, func() { r.list(q) })
+		}
 	}
 	r.each(reads)
-	for _, ref := range need.NoEvents {
+	return len(reads)
+}
+
+// ask reports whether a query is to be made: nothing that was asked before answers it, and the bound is not reached.
+func (r *reader) ask(q query) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := q.question()
+	wider := []question{key}
+	if !key.contents || !q.kind.is(metadataOnly) {
+		for _, ns := range []string{q.namespace, ""} {
+			if w := (question{key.resource, ns, "", "", key.contents}); w != key && !r.cut[w] {
+				wider = append(wider, w)
+			}
+		}
+	}
+	if slices.ContainsFunc(wider, func(k question) bool { return r.asked[k] }) {
+		return false
+	}
+	r.asked[key] = true
+	if len(r.asked) <= r.limits.MaxReads {
+		return true
+	}
+	if len(r.asked) == r.limits.MaxReads+1 {
+		r.gaps = append(r.gaps, diagnose.Gap{
+			Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: "Object"}, What: "further objects",
+			Reason: fmt.Sprintf("the limit of %d reads was reached", r.limits.MaxReads),
+		})
+	}
+	return false
+}
+
+// logReads reads those logs that were not read yet, up to the bound.
+func (r *reader) logReads(needs []diagnose.LogNeed) []func() {
+	var reads []func()
+	for _, l := range needs {
+		if r.heard[l] {
+			continue
+		}
+		if len(r.heard) == r.limits.MaxLogs {
+			if !r.deaf {
+				r.deaf = true
+				r.gap(diagnose.Gap{
+					Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: "Log"}, What: "logs of further containers",
+					Reason: fmt.Sprintf("the limit of %d excerpts was reached", r.limits.MaxLogs),
+				})
+			}
+			break
+		}
+		r.heard[l] = true
+		reads = append(reads, func() { r.readLog(l) })
+	}
+	return reads
+}
+
+// noteExpired records which events are no longer kept.
+func (r *reader) noteExpired(about []incident.Ref) {
+	for _, ref := range about {
 		if r.listedEvents(ref.Namespace) {
 			r.gap(diagnose.Gap{
 				Kind: incident.GapExpired, Subject: incident.Ref{Kind: "Event", Namespace: ref.Namespace, Name: ref.Name},
@@ -129,99 +201,30 @@ func (r *reader) readNeeded(need diagnose.Need) {
 
 func (r *reader) listedEvents(namespace string) bool {
 	return slices.ContainsFunc(r.reads, func(read diagnose.Read) bool {
-		return read.Kind == "Event" && read.Namespace == namespace && read.Selector == ""
+		return read.Kind == eventKind.name && (read.Namespace == namespace || read.Namespace == "") && read.Selector == ""
 	})
 }
 
-// readLog reads the tail of one container's log.
-func (r *reader) readLog(l diagnose.LogNeed) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.limits.CallTimeout)
-	defer cancel()
-	r.calls.Add(1)
-	tail := int64(r.limits.LogLines)
-	which := "log"
-	if l.Previous {
-		which = "previous log"
-	}
-	gap := diagnose.Gap{
-		Subject: incident.Ref{Kind: "Log", Namespace: l.Pod.Namespace, Name: l.Pod.Name},
-		What:    fmt.Sprintf("%s of container %s in %s", which, l.Container, l.Pod),
-	}
-	stream, err := r.typed.CoreV1().Pods(l.Pod.Namespace).GetLogs(l.Pod.Name, &corev1.PodLogOptions{
-		Container: l.Container, Previous: l.Previous, TailLines: &tail,
-	}).Stream(ctx)
-	if err != nil {
-		r.logFailed(gap, err)
-		return
-	}
-	defer stream.Close()
-	lines, truncated, err := tailLines(stream, r.limits.LogLines, r.limits.LogBytes)
-	if err != nil && len(lines) == 0 {
-		r.logFailed(gap, err)
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.logs = append(r.logs, diagnose.Log{Pod: l.Pod, Container: l.Container, Previous: l.Previous, Lines: lines, Truncated: truncated})
-}
-
-// logFailed tells a log that is no longer there from one that could not be read.
-func (r *reader) logFailed(gap diagnose.Gap, err error) {
-	if apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "previous terminated container") {
-		gap.Kind, gap.Reason = incident.GapExpired, "the node no longer keeps it"
-		r.gap(gap)
-		return
-	}
-	r.failed(gap, err)
-}
-
-// tailLines returns the last lines of a stream, at most so many and so many bytes of them. A line that
-// is itself longer than that is cut.
-func tailLines(stream io.Reader, maxLines, maxBytes int) (lines []string, truncated bool, err error) {
-	in := bufio.NewReaderSize(stream, 4096)
-	size := 0
-	for {
-		line, long, e := readLine(in, maxBytes)
-		if e != nil && line == "" {
-			if !errors.Is(e, io.EOF) {
-				err = e
-			}
-			return lines, truncated, err
-		}
-		truncated = truncated || long
-		lines = append(lines, line)
-		size += len(line)
-		for len(lines) > maxLines || size > maxBytes && len(lines) > 1 {
-			size -= len(lines[0])
-			lines, truncated = lines[1:], true
-		}
-	}
-}
-
-// readLine reads up to the next line end and keeps at most limit bytes of it.
-func readLine(in *bufio.Reader, limit int) (line string, cut bool, err error) {
-	var b strings.Builder
-	for {
-		chunk, err := in.ReadSlice('\n')
-		if room := limit - b.Len(); room < len(chunk) {
-			chunk, cut = chunk[:room], true
-		}
-		b.Write(chunk)
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
-		}
-		return strings.TrimRight(strings.ToValidUTF8(b.String(), "\uFFFD"), "\r\n"), cut, err
-	}
-}
-
 // preview makes a snapshot of what was read so far, for the engine to say what to read next.
-func (r *reader) preview(now time.Time) *diagnose.Snapshot {
-	c, objects, events := r.contents(now, "")
+func (r *reader) preview() *diagnose.Snapshot {
+	r.mu.Lock()
+	for _, all := range []map[objectKey]item{r.objects, r.events} {
+		for key, it := range all {
+			if it.seen == nil {
+				if o, err := diagnose.AdoptObject(it.tree, it.partial); err == nil {
+					it.seen = o
+					all[key] = it
+				}
+			}
+		}
+	}
+	r.mu.Unlock()
+	c, objects, events := r.contents(r.now(), "")
 	build := func(items []item) []*diagnose.Object {
 		out := make([]*diagnose.Object, 0, len(items))
 		for _, it := range items {
-			if o, err := diagnose.NewObject(it.tree, it.partial); err == nil {
-				out = append(out, o)
+			if it.seen != nil {
+				out = append(out, it.seen)
 			}
 		}
 		return out

@@ -421,8 +421,8 @@ func TestLiveLeastPrivilege(t *testing.T) {
 	if g := gaps["secrets in namespace "+s.ns]; g.Kind != incident.GapForbidden || !g.TouchesCause {
 		t.Errorf("gap of Secrets = %+v, want forbidden and touching the cause", g)
 	}
-	if g := gaps["nodes"]; g.Kind != incident.GapForbidden || g.TouchesCause {
-		t.Errorf("gap of nodes = %+v, want forbidden and not touching the cause", g)
+	if g := gaps["cronjobs in namespace "+s.ns]; g.Kind != incident.GapForbidden || g.TouchesCause {
+		t.Errorf("gap of CronJobs = %+v, want forbidden and not touching the cause", g)
 	}
 
 	limited.Impersonate.UserName = "stranger"

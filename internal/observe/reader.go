@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -14,9 +13,12 @@ import (
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
 
 	"kubernaut.ai/kubernaut/internal/diagnose"
 	"kubernaut.ai/kubernaut/internal/incident"
@@ -24,88 +26,106 @@ import (
 
 // reader is one observation in progress.
 type reader struct {
-	ctx      context.Context // of this one observation
-	limits   Limits
-	dynamic  dynamic.Interface
-	metadata metadata.Interface
-	typed    kubernetes.Interface
-	budget   *byteBudget
-	calls    atomic.Int64
+	ctx       context.Context // of this one observation
+	now       func() time.Time
+	limits    Limits
+	typed     map[schema.GroupVersion]rest.Interface // of the built-in kinds: they come as protobuf
+	dynamic   dynamic.Interface
+	metadata  metadata.Interface
+	discovery *discovery.DiscoveryClient
+	catalog   *catalog
+	budget    *byteBudget
+	calls     atomic.Int64 // requests
+	lists     atomic.Int64 // of those, pages of lists
+
+	servedOnce  sync.Once
+	servedKinds *served
 
 	mu       sync.Mutex
+	asked    map[question]bool
+	cut      map[question]bool // lists that are longer than what was kept of them
 	objects  map[objectKey]item
 	events   map[objectKey]item
 	reads    []diagnose.Read
 	gaps     []diagnose.Gap
 	logs     []diagnose.Log
-	answered bool  // at least one read was answered, if only by a refusal
-	failure  error // the first failure of any read
+	heard    map[diagnose.LogNeed]bool // the logs that were asked for
+	deaf     bool                      // that there are more was said
+	answered bool                      // at least one read was answered, if only by a refusal
+	failure  error                     // the first failure of any read
 }
 
 type objectKey struct{ apiVersion, kind, namespace, name string }
 
 func (l *Live) newReader(ctx context.Context) (*reader, error) {
 	budget := &byteBudget{limit: l.limits.MaxBytes}
-	hc := &http.Client{Transport: &countingTransport{base: l.http.Transport, budget: budget}}
-	if hc.Transport.(*countingTransport).base == nil {
-		hc.Transport.(*countingTransport).base = http.DefaultTransport
+	base := l.http.Transport
+	if base == nil {
+		base = http.DefaultTransport
 	}
-	r := &reader{ctx: ctx, limits: l.limits, budget: budget, objects: map[objectKey]item{}, events: map[objectKey]item{}}
-	var errs [3]error
+	hc := &http.Client{Transport: &countingTransport{base: base, budget: budget}}
+	r := &reader{
+		ctx: ctx, now: l.now, limits: l.limits, catalog: &l.catalog, budget: budget, typed: map[schema.GroupVersion]rest.Interface{},
+		asked: map[question]bool{}, cut: map[question]bool{}, heard: map[diagnose.LogNeed]bool{}, objects: map[objectKey]item{}, events: map[objectKey]item{},
+	}
+	var errs [4]error
 	r.dynamic, errs[0] = dynamic.NewForConfigAndClient(dynamic.ConfigFor(l.config), hc)
 	r.metadata, errs[1] = metadata.NewForConfigAndClient(metadata.ConfigFor(l.config), hc)
-	r.typed, errs[2] = kubernetes.NewForConfigAndClient(l.config, hc)
+	r.discovery, errs[2] = discovery.NewDiscoveryClientForConfigAndClient(l.config, hc)
+	errs[3] = r.makeTyped(l.config, hc)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, incident.Errorf(incident.KindInternal, "observe", "%w", err)
 	}
 	return r, nil
 }
 
-// errBudget ends the reading of an answer that would exceed Limits.MaxBytes.
-var errBudget = errors.New("the byte limit of the observation is reached")
-
-type byteBudget struct {
-	limit int64
-	used  atomic.Int64
-}
-
-// countingTransport charges the bytes of answers to a budget.
-type countingTransport struct {
-	base   http.RoundTripper
-	budget *byteBudget
-}
-
-func (t *countingTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	resp, err := t.base.RoundTrip(req)
-	if err == nil {
-		resp.Body = &countingBody{resp.Body, t.budget}
+// makeTyped makes a client for each API group version of built-in kinds that this program has Go types of.
+func (r *reader) makeTyped(config *rest.Config, hc *http.Client) error {
+	for _, k := range append([]kind{eventKind}, builtins...) {
+		gv := k.resource.GroupVersion()
+		if r.typed[gv] != nil || !scheme.Scheme.Recognizes(gv.WithKind(k.name)) {
+			continue
+		}
+		c := rest.CopyConfig(config)
+		c.GroupVersion, c.APIPath = &gv, "/apis"
+		if gv.Group == "" {
+			c.APIPath = "/api"
+		}
+		c.NegotiatedSerializer = scheme.Codecs.WithoutConversion()
+		c.AcceptContentTypes, c.ContentType = "application/vnd.kubernetes.protobuf,application/json", "application/vnd.kubernetes.protobuf"
+		client, err := rest.RESTClientForConfigAndClient(c, hc)
+		if err != nil {
+			return err
+		}
+		r.typed[gv] = client
 	}
-	return resp, err
+	return nil
 }
 
-type countingBody struct {
-	io.ReadCloser
-	budget *byteBudget
-}
-
-func (b *countingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if b.budget.used.Add(int64(n)) > b.budget.limit {
-		return n, errBudget
-	}
-	return n, err
-}
-
-// query is one list.
+// query is one list, or with a name one object.
 type query struct {
 	kind      kind
 	namespace string // "" for all, or for a cluster-scoped kind
+	name      string
 	selector  string // a field selector
-	max       int
+}
+
+// question is what makes two queries the same.
+type question struct {
+	resource                  schema.GroupResource
+	namespace, name, selector string
+	contents                  bool
+}
+
+func (q query) question() question {
+	return question{q.kind.resource.GroupResource(), q.namespace, q.name, q.selector, !q.kind.is(metadataOnly)}
 }
 
 func (q query) what() string {
 	plural := q.kind.resource.Resource
+	if g := q.kind.resource.Group; g == "metrics.k8s.io" || !diagnose.BuiltinGroup(g) {
+		plural += "." + g
+	}
 	if q.kind.namespaced && q.namespace != "" {
 		return fmt.Sprintf("%s in namespace %s", plural, q.namespace)
 	}
@@ -115,13 +135,23 @@ func (q query) what() string {
 	return plural
 }
 
+// most is how many objects of a list are kept.
+func (r *reader) most(q query) int {
+	n := r.limits.MaxObjects
+	if q.kind.name == eventKind.name {
+		n = r.limits.MaxEvents
+	}
+	if q.kind.namespaced && q.namespace == "" {
+		n *= 10
+	}
+	return n
+}
+
 // list reads all pages of a list up to its bound, and records the read or the gap.
 func (r *reader) list(q query) {
-	if q.max == 0 {
-		q.max = r.limits.MaxObjects
-	}
-	read := diagnose.Read{APIVersion: q.kind.apiVersion(), Kind: q.kind.name, Namespace: q.namespace, Selector: q.selector, Partial: q.kind.metadataOnly}
-	opts := metav1.ListOptions{FieldSelector: q.selector, Limit: int64(min(r.limits.PageSize, q.max))}
+	most := r.most(q)
+	read := diagnose.Read{APIVersion: q.kind.apiVersion(), Kind: q.kind.name, Namespace: q.namespace, Selector: q.selector, Partial: q.kind.is(metadataOnly)}
+	opts := metav1.ListOptions{FieldSelector: q.selector, Limit: int64(min(r.limits.PageSize, most))}
 	for {
 		page, next, err := r.page(q, opts)
 		if err != nil {
@@ -133,11 +163,14 @@ func (r *reader) list(q query) {
 		if next == "" {
 			break
 		}
-		if read.Found >= q.max {
+		if read.Found >= most {
 			read.Truncated = true
+			r.mu.Lock()
+			r.cut[q.question()] = true
+			r.mu.Unlock()
 			r.gap(diagnose.Gap{
 				Kind: incident.GapNotAsked, Subject: incident.Ref{Kind: q.kind.name, Namespace: q.namespace}, What: q.what(),
-				Reason: fmt.Sprintf("there are more than the limit of %d", q.max),
+				Reason: fmt.Sprintf("there are more than the limit of %d", most),
 			})
 			break
 		}
@@ -146,86 +179,16 @@ func (r *reader) list(q query) {
 	r.note(read)
 }
 
-// page reads one page. Items of a typed list carry no kind; the list's is put back.
-func (r *reader) page(q query, opts metav1.ListOptions) (items []item, next string, err error) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.limits.CallTimeout)
-	defer cancel()
-	r.calls.Add(1)
-	stamp := func(tree map[string]any) item {
-		tree["apiVersion"], tree["kind"] = q.kind.apiVersion(), q.kind.name
-		return item{tree: tree, partial: q.kind.metadataOnly}
-	}
-	if q.kind.metadataOnly {
-		list, err := r.metadata.Resource(q.kind.resource).Namespace(q.namespace).List(ctx, opts)
-		if err != nil {
-			return nil, "", err
-		}
-		for i := range list.Items {
-			items = append(items, stamp(metadataTree(&list.Items[i])))
-		}
-		return items, list.Continue, nil
-	}
-	list, err := r.dynamic.Resource(q.kind.resource).Namespace(q.namespace).List(ctx, opts)
-	if err != nil {
-		return nil, "", err
-	}
-	for i := range list.Items {
-		items = append(items, stamp(list.Items[i].Object))
-	}
-	return items, list.GetContinue(), nil
-}
-
-// metadataTree keeps of an object's metadata what the engine reads.
-func metadataTree(o *metav1.PartialObjectMetadata) map[string]any {
-	meta := map[string]any{"name": o.Name, "uid": string(o.UID), "resourceVersion": o.ResourceVersion}
-	if o.Namespace != "" {
-		meta["namespace"] = o.Namespace
-	}
-	if !o.CreationTimestamp.IsZero() {
-		meta["creationTimestamp"] = o.CreationTimestamp.UTC().Format(time.RFC3339)
-	}
-	if o.DeletionTimestamp != nil {
-		meta["deletionTimestamp"] = o.DeletionTimestamp.UTC().Format(time.RFC3339)
-	}
-	if len(o.Labels) > 0 {
-		labels := make(map[string]any, len(o.Labels))
-		for k, v := range o.Labels {
-			labels[k] = v
-		}
-		meta["labels"] = labels
-	}
-	return map[string]any{"metadata": meta}
-}
-
 // get reads one object by name; that it does not exist is recorded as a read that found none.
-func (r *reader) get(k kind, namespace, name string) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.limits.CallTimeout)
-	defer cancel()
-	r.calls.Add(1)
-	read := diagnose.Read{APIVersion: k.apiVersion(), Kind: k.name, Namespace: namespace, Name: name, Partial: k.metadataOnly}
-	ref := incident.Ref{APIVersion: k.apiVersion(), Kind: k.name, Namespace: namespace, Name: name}
-	var it item
-	var err error
-	if k.metadataOnly {
-		var o *metav1.PartialObjectMetadata
-		if o, err = r.metadata.Resource(k.resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{}); err == nil {
-			it = item{tree: metadataTree(o), partial: true}
-		}
-	} else {
-		o, e := r.dynamic.Resource(k.resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
-		if err = e; err == nil {
-			it = item{tree: o.Object}
-		}
-	}
+func (r *reader) get(q query) {
+	read := diagnose.Read{APIVersion: q.kind.apiVersion(), Kind: q.kind.name, Namespace: q.namespace, Name: q.name, Partial: q.kind.is(metadataOnly)}
+	ref := incident.Ref{APIVersion: q.kind.apiVersion(), Kind: q.kind.name, Namespace: q.namespace, Name: q.name}
+	it, err := r.one(q)
 	switch {
 	case err == nil:
-		it.tree["apiVersion"], it.tree["kind"] = k.apiVersion(), k.name
 		read.Found = 1
 		r.keep([]item{it})
 	case apierrors.IsNotFound(err) && isAboutObject(err):
-		r.mu.Lock()
-		r.answered = true
-		r.mu.Unlock()
 	default:
 		r.failed(diagnose.Gap{Subject: ref, What: ref.String()}, err)
 		return
@@ -250,7 +213,7 @@ func (r *reader) keep(items []item) {
 		text := func(m map[string]any, k string) string { s, _ := m[k].(string); return s }
 		key := objectKey{text(it.tree, "apiVersion"), text(it.tree, "kind"), text(meta, "namespace"), text(meta, "name")}
 		into := r.objects
-		if key.kind == "Event" {
+		if key.kind == eventKind.name {
 			into = r.events
 		}
 		if have, ok := into[key]; ok && it.partial && !have.partial {

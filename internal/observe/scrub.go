@@ -177,8 +177,9 @@ func redactText(r *Redactor, v any) any {
 type item struct {
 	tree    map[string]any
 	partial bool
-	fields  []string // what a part is known by; nil for others
-	history bool     // managedFields are kept
+	fields  []string         // what a part is known by; nil for others
+	history bool             // managedFields are kept
+	seen    *diagnose.Object // as the engine was shown it before it was redacted
 }
 
 // seal redacts everything that was collected, in one fixed order, and makes a snapshot of it.
@@ -206,11 +207,19 @@ func finish(r *Redactor, items []item) []*diagnose.Object {
 	for _, it := range items {
 		redactText(r, it.tree)
 		// What has no kind or name is no object; the API server never lists such.
-		if o, err := object(it.tree, it.partial, it.fields); err == nil {
+		if o, err := adopt(it); err == nil {
 			out = append(out, o)
 		}
 	}
 	return out
+}
+
+// adopt makes an object of a tree that belongs to nobody else.
+func adopt(it item) (*diagnose.Object, error) {
+	if it.fields != nil {
+		return diagnose.NewPart(it.tree, it.fields)
+	}
+	return diagnose.AdoptObject(it.tree, it.partial)
 }
 
 // sortItems orders by kind, namespace and name.
@@ -239,7 +248,7 @@ func boolCompare(a, b bool) int {
 	return 1
 }
 
-func sortedNames(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedNames[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 // lastSegment returns what follows an annotation's domain.
 func lastSegment(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
