@@ -74,6 +74,9 @@ func (s *session) run(ctx context.Context) {
 	s.ends, _ = ctx.Deadline()
 	text, shown := tell(s.c, s.ledger, s.r.o.Redact)
 	s.inspect(shown)
+	for _, e := range s.c.Result.Evidence { // also what there was no room to show: the engine quotes it
+		s.watch.evidence(e)
+	}
 	s.watch.incident(s.c.Incident)
 	s.messages = []Message{{Role: RoleUser, Text: text}}
 	for s.accepted == nil && s.stopped == "" && s.err == nil {
