@@ -22,6 +22,10 @@ const (
 	maxErrorBytes = 4 << 10
 )
 
+// collectLess lets the heap of what we start grow to three times what is in use instead of twice. An API server keeps
+// little and allocates much: by default it spends almost a third of its time on garbage. A GOGC of the caller's wins.
+const collectLess = "GOGC=200"
+
 // process is a running controlplane binary. It lives as long as we hold the other end of its standard input. It costs
 // no goroutine of ours until somebody asks for done.
 type process struct {
@@ -93,6 +97,9 @@ func spawn(dir, binary string, args []string) (*process, *os.File, error) {
 	_ = os.Remove(stderr.Name())
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = dir
+	if _, given := os.LookupEnv("GOGC"); !given {
+		cmd.Env = append(os.Environ(), collectLess)
+	}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = theirIn, theirOut, stderr
 	cmd.SysProcAttr = ownProcessGroup()
 	if err := cmd.Start(); err != nil {
