@@ -24,8 +24,10 @@ demo: bin/kubernaut ## Diagnose broken workloads on an API server of its own (AR
 	bin/kubernaut demo $(ARGS)
 
 .PHONY: build
-build: ## Build the services and the CLI into bin/
+build: ## Build the services and the CLI into bin/, where kubectl finds it as a plugin too (PATH=$$PWD/bin:$$PATH)
 	go build -o bin/ ./cmd/...
+	ln -sf kubernaut bin/kubectl-kubernaut
+	ln -sf kubernaut bin/kubectl_complete-kubernaut
 
 .PHONY: controlplane
 controlplane: ## Build the API server that demo and tests start (minutes, once; kept in the user's cache)

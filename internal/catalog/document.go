@@ -368,3 +368,27 @@ func or(label string) string {
 	}
 	return label
 }
+
+// harmless are values that a shell takes as they are.
+var harmless = regexp.MustCompile(`^[A-Za-z0-9._:/@=,%+-]*$`)
+
+// Steps returns what w runs, with its parameters filled in, for people to read; nil when its content is no
+// document of this package, or when a shell would not take a value as it stands.
+func Steps(w incident.Workflow, parameters map[string]string) []string {
+	d, faults := decode([]byte(w.Content))
+	if len(faults) > 0 {
+		return nil
+	}
+	for _, value := range parameters {
+		if !harmless.MatchString(value) {
+			return nil
+		}
+	}
+	steps := make([]string, len(d.Spec.Steps))
+	for i, step := range d.Spec.Steps {
+		steps[i] = strings.TrimSpace(reference.ReplaceAllStringFunc(step, func(name string) string {
+			return parameters[reference.FindStringSubmatch(name)[1]]
+		}))
+	}
+	return steps
+}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -96,21 +97,22 @@ func (f *clusterFlags) bind(flags *pflag.FlagSet) {
 
 // cluster is what clusterFlags lead to.
 type cluster struct {
+	name      string // of the context, else the server's
 	config    *rest.Config
 	namespace string
 	running   *runState // of the kubernaut up that serves the cluster; nil when it is another one
 }
 
-// cluster finds the cluster, by the first rule that holds: the flag, KUBECONFIG, a running kubernaut
-// up, the default kubeconfig.
-func (c *command) cluster(f clusterFlags) (*cluster, error) {
+// kubeconfig finds the rules that lead to a cluster, the first that holds: the flag, KUBECONFIG, a running
+// kubernaut up, the default kubeconfig; and what is known of the kubernaut up that serves it, if one does.
+func (c *command) kubeconfig(f clusterFlags) (*clientcmd.ClientConfigLoadingRules, *runState, error) {
 	dir, err := c.dataDir(f.dataDir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	running, err := readRunState(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: f.kubeconfig}
 	switch paths := filepath.SplitList(c.env("KUBECONFIG")); {
@@ -122,12 +124,21 @@ func (c *command) cluster(f clusterFlags) (*cluster, error) {
 	default:
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return nil, fmt.Errorf("no kubeconfig is known: give --kubeconfig or set KUBECONFIG: %w", err)
+			return nil, nil, fmt.Errorf("no kubeconfig is known: give --kubeconfig or set KUBECONFIG: %w", err)
 		}
 		rules.Precedence = []string{filepath.Join(home, ".kube", "config")}
 	}
 	if running != nil && !uses(rules, running.Kubeconfig) {
 		running = nil
+	}
+	return rules, running, nil
+}
+
+// cluster finds the cluster that kubeconfig leads to.
+func (c *command) cluster(f clusterFlags) (*cluster, error) {
+	rules, running, err := c.kubeconfig(f)
+	if err != nil {
+		return nil, err
 	}
 	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: f.context})
 	cfg, err := loader.ClientConfig()
@@ -144,7 +155,11 @@ func (c *command) cluster(f clusterFlags) (*cluster, error) {
 			return nil, fmt.Errorf("kubeconfig %s: %w", describe(rules), err)
 		}
 	}
-	return &cluster{config: cfg, namespace: namespace, running: running}, nil
+	name := f.context
+	if raw, err := loader.RawConfig(); err == nil && name == "" {
+		name = raw.CurrentContext
+	}
+	return &cluster{name: cmp.Or(name, cfg.Host), config: cfg, namespace: namespace, running: running}, nil
 }
 
 // uses reports whether rules read path and nothing else.

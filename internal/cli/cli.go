@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -17,20 +18,25 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitFailed      = 1 // the command could not do it, or what it checked does not hold
-	exitUsage       = 2 // the command line is wrong
+	exitFailed      = 1 // the command line is wrong, the command could not do it, or what it checked does not hold
+	exitCause       = 2 // analyze found a cause
+	exitUndecided   = 3 // analyze could not decide by what it read
 	exitInterrupted = 130
 )
 
-// Streams are where a command writes: results to Out, progress and errors to Err. When one of them
-// is a terminal (an *os.File that is one), what goes there is drawn for it.
+// Streams are what a command reads from and writes to: results go to Out, progress and errors to Err.
+// When one of them is a terminal (an *os.File that is one), what goes there is drawn for it.
 type Streams struct {
+	In  io.Reader
 	Out io.Writer
 	Err io.Writer
 }
 
-// Run executes one command line, without the program's name, and returns the exit code. It returns
-// soon after ctx ends. env is os.Getenv or a stand-in.
+// Run executes one command line, the first word of which is the program, and returns the exit code. It
+// returns soon after ctx ends. env is os.Getenv or a stand-in.
+//
+// A program named kubectl-kubernaut is the plugin that kubectl finds under that name, and
+// kubectl_complete-kubernaut what kubectl asks to complete a command line of it.
 func Run(ctx context.Context, args []string, streams Streams, env func(string) string) int {
 	c := &command{
 		Streams: streams,
@@ -40,11 +46,18 @@ func Run(ctx context.Context, args []string, streams Streams, env func(string) s
 		err:     lookOf(streams.Err, env),
 	}
 	root := c.root()
+	program, args := filepath.Base(args[0]), args[1:]
+	switch program {
+	case "kubectl-kubernaut":
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl kubernaut"}
+	case "kubectl_complete-kubernaut":
+		args = append([]string{cobra.ShellCompRequestCmd}, args...)
+	}
 	root.SetArgs(args)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.Err)
-	err := root.ExecuteContext(ctx)
-	return c.exit(ctx, err)
+	cmd, err := root.ExecuteContextC(ctx)
+	return c.exit(ctx, cmd, err)
 }
 
 // command is what every command has.
@@ -61,6 +74,10 @@ func (c *command) root() *cobra.Command {
 		Short: "Turn Kubernetes incidents into audited decisions",
 		Long: `Turn Kubernetes incidents into audited decisions.
 
+  kubernaut analyze TYPE/NAME  name the root cause, with the chain and the evidence; needs nothing
+                             in the cluster, and reads recordings as well
+  kubernaut collect          write what analyze reads into a redacted bundle
+  kubernaut replay BUNDLE    check that a bundle still gives its verdict
   kubernaut demo             stage broken workloads on a Kubernetes API server of its own and
                              report what was found, proposed and decided
   kubernaut up               run everything in one process, until Ctrl-C
@@ -74,26 +91,29 @@ func (c *command) root() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{command: cmd.CommandPath(), err: withSuggestion(err, cmd.Flags())}
+		return &usageError{err: withSuggestion(err, cmd.Flags())}
 	})
-	root.AddCommand(c.up(), c.demo(), c.get(), c.explain(), c.audit(), c.version())
+	root.AddCommand(c.analyze(), c.collect(), c.replay(), c.up(), c.demo(), c.get(), c.explain(), c.audit(), c.version())
 	return root
 }
 
 // exit words err, if there is one, and returns the code.
-func (c *command) exit(ctx context.Context, err error) int {
+func (c *command) exit(ctx context.Context, cmd *cobra.Command, err error) int {
 	var usage *usageError
+	var code outcome
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, errReported):
 		return exitFailed
+	case errors.As(err, &code):
+		return int(code)
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(c.Err, "kubernaut: interrupted")
 		return exitInterrupted
 	case errors.As(err, &usage):
-		fmt.Fprintf(c.Err, "kubernaut: %v\nRun '%s --help' for usage.\n", usage.err, usage.command)
-		return exitUsage
+		fmt.Fprintf(c.Err, "kubernaut: %v\nRun '%s --help' for usage.\n", usage.err, cmd.CommandPath())
+		return exitFailed
 	default:
 		fmt.Fprintf(c.Err, "kubernaut: %v\n", err)
 		return exitFailed
@@ -103,11 +123,15 @@ func (c *command) exit(ctx context.Context, err error) int {
 // errReported says that the command failed and has already said so in its result.
 var errReported = errors.New("the command's result says what failed")
 
-// usageError is a fault of the command line.
-type usageError struct {
-	command string
-	err     error
+// outcome is the exit code of a command that did what it should.
+type outcome int
+
+func (o outcome) Error() string {
+	return fmt.Sprintf("the command's result says it: exit code %d", int(o))
 }
+
+// usageError is a fault of the command line.
+type usageError struct{ err error }
 
 func (e *usageError) Error() string { return e.err.Error() }
 
@@ -123,7 +147,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(near, " or "))
 	}
-	return &usageError{command: cmd.CommandPath(), err: err}
+	return &usageError{err: err}
 }
 
 // arguments returns a check that a command gets exactly n arguments, whose error names them.
@@ -136,7 +160,7 @@ func arguments(least, most int, names string) cobra.PositionalArgs {
 		if most == 0 {
 			want = "no arguments"
 		}
-		return &usageError{command: cmd.CommandPath(), err: fmt.Errorf("%s takes %s, got %d: %q", cmd.CommandPath(), want, len(args), args)}
+		return &usageError{err: fmt.Errorf("%s takes %s, got %d: %q", cmd.CommandPath(), want, len(args), args)}
 	}
 }
 

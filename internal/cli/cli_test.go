@@ -36,7 +36,7 @@ func golden(t *testing.T, name, got string) {
 func run(t *testing.T, env map[string]string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
-	code = Run(t.Context(), args, Streams{Out: &out, Err: &err}, func(name string) string { return env[name] })
+	code = Run(t.Context(), append([]string{"kubernaut"}, args...), Streams{In: strings.NewReader(""), Out: &out, Err: &err}, func(name string) string { return env[name] })
 	return code, out.String(), err.String()
 }
 
@@ -57,15 +57,15 @@ func TestCommandLine(t *testing.T) {
 	}{
 		{name: "nothing shows help", args: "", stdout: "kubernaut demo"},
 		{name: "version", args: "version", stdout: "kubernaut "},
-		{name: "unknown command", args: "dmeo", code: exitUsage, stderr: "demo"},
-		{name: "unknown flag", args: "get --all-namespace", code: exitUsage, stderr: "did you mean --all-namespaces?"},
-		{name: "unknown flag like none", args: "get --zzz", code: exitUsage, stderr: "Run 'kubernaut get --help' for usage."},
-		{name: "output format", args: "get -o xml", code: exitUsage, stderr: "must be one of table, wide, json, yaml"},
-		{name: "too many arguments", args: "get a b", code: exitUsage, stderr: "at most one NAME"},
-		{name: "too few arguments", args: "explain", code: exitUsage, stderr: "one NAME"},
-		{name: "argument where none is", args: "up there", code: exitUsage, stderr: "no arguments"},
-		{name: "name with all namespaces", args: "get x -A", code: exitUsage, stderr: "leave -A out"},
-		{name: "unknown scenario", args: "demo --only oom", code: exitUsage, stderr: "there are oom-kill, bad-rollout"},
+		{name: "unknown command", args: "dmeo", code: exitFailed, stderr: "demo"},
+		{name: "unknown flag", args: "get --all-namespace", code: exitFailed, stderr: "did you mean --all-namespaces?"},
+		{name: "unknown flag like none", args: "get --zzz", code: exitFailed, stderr: "Run 'kubernaut get --help' for usage."},
+		{name: "output format", args: "get -o xml", code: exitFailed, stderr: "must be one of table, wide, json, yaml"},
+		{name: "too many arguments", args: "get a b", code: exitFailed, stderr: "at most one NAME"},
+		{name: "too few arguments", args: "explain", code: exitFailed, stderr: "one NAME"},
+		{name: "argument where none is", args: "up there", code: exitFailed, stderr: "no arguments"},
+		{name: "name with all namespaces", args: "get x -A", code: exitFailed, stderr: "leave -A out"},
+		{name: "unknown scenario", args: "demo --only oom", code: exitFailed, stderr: "there are oom-kill, bad-rollout"},
 		{name: "no cluster", args: "get", code: exitFailed, stderr: "Start one with kubernaut up"},
 		{name: "kubeconfig that is not there", args: "get --kubeconfig /nonexistent/config", code: exitFailed, stderr: "/nonexistent/config"},
 	} {

@@ -47,7 +47,7 @@ would have reported of the workloads is written through the same API.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			scenarios, err := chosen(only)
 			if err != nil {
-				return &usageError{command: cmd.CommandPath(), err: err}
+				return &usageError{err: err}
 			}
 			return c.runDemo(cmd.Context(), scenarios, dataDir, keep, format)
 		},

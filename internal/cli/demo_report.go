@@ -75,7 +75,7 @@ func (c *command) writeDemo(cases []*demoCase, summary demoSummary) error {
 			fmt.Fprintf(c.Out, "%s  %s\n", c.out.bold(d.scenario.Namespace+"/"+d.scenario.Name), c.out.red("no analysis"))
 			continue
 		}
-		if err := writeReport(c.Out, c.out, d.analysis, extras{chain: d.chain, took: d.took}); err != nil {
+		if err := writeReport(c.Out, c.out, d.analysis, detail{evidence: true, verbose: true}, extras{chain: d.chain, took: d.took}); err != nil {
 			return err
 		}
 	}

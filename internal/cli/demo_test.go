@@ -11,9 +11,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/spf13/cobra"
 	"kubernaut.ai/kubernaut/api/v1alpha1"
 	"kubernaut.ai/kubernaut/internal/cli/stage"
 	"kubernaut.ai/kubernaut/internal/controlplane"
+
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
@@ -72,7 +74,7 @@ func TestDemoReport(t *testing.T) {
 	}
 	golden(t, "demo.golden", b.String())
 	for want, cases := range map[int][]*demoCase{exitOK: {good}, exitFailed: {good, bad}} {
-		if code := c.exit(t.Context(), summarize(cases, time.Second).outcome()); code != want {
+		if code := c.exit(t.Context(), &cobra.Command{}, summarize(cases, time.Second).outcome()); code != want {
 			t.Errorf("%d cases: got code %d, want %d", len(cases), code, want)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 func (c *command) explain() *cobra.Command {
 	var where clusterFlags
 	var format output
+	var d detail
 	cmd := &cobra.Command{
 		Use:   "explain NAME",
 		Short: "Show one analysis: cause, chain, evidence, workflow, decision",
@@ -29,10 +30,12 @@ func (c *command) explain() *cobra.Command {
 			if format != "text" {
 				return printObject(c.Out, format, withKind(one))
 			}
-			return writeReport(c.Out, c.out, one, extras{})
+			return writeReport(c.Out, c.out, one, d, extras{})
 		},
 	}
 	where.bind(cmd.Flags())
+	c.completeFlags(cmd, &where)
+	d.bind(cmd.Flags())
 	bindOutput(cmd.Flags(), &format, "text", "json", "yaml")
 	return cmd
 }

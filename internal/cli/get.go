@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
@@ -28,7 +27,7 @@ func (c *command) get() *cobra.Command {
 		Args: arguments(0, 1, "at most one NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all && len(args) > 0 {
-				return &usageError{command: cmd.CommandPath(), err: fmt.Errorf("a NAME is looked for in one namespace: leave -A out")}
+				return &usageError{err: fmt.Errorf("a NAME is looked for in one namespace: leave -A out")}
 			}
 			cl, err := c.cluster(where)
 			if err != nil {
@@ -91,8 +90,8 @@ func printObject(w io.Writer, format output, object any) error {
 	var err error
 	if format == "yaml" {
 		data, err = yaml.Marshal(object)
-	} else if data, err = json.MarshalIndent(object, "", "  "); err == nil {
-		data = append(data, '\n')
+	} else {
+		data, err = encodeJSON(object)
 	}
 	if err != nil {
 		return err

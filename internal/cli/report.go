@@ -1,257 +1,335 @@
 package cli
 
 import (
-	"cmp"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 	"unicode/utf8"
 
-	"kubernaut.ai/kubernaut/api/v1alpha1"
+	"kubernaut.ai/kubernaut/internal/diagnose"
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-// report writes one analysis for people. What comes from the cluster is cleaned and quoted, never
+// report writes findings for people. What comes from the cluster is cleaned and quoted, never
 // interpreted.
 type report struct {
-	b    strings.Builder
-	look look
+	b      strings.Builder
+	look   look
+	detail detail
 }
 
 // label is the width of the column on the left.
 const label = 12
 
-// extras is what is known of an analysis beside the object.
-type extras struct {
-	chain *incident.ChainReport // of its audit trail; nil when that was not checked
-	took  time.Duration         // from its creation to its end; 0 when that was not measured
-}
+// Bounds of what is shown; -o json has all.
+const (
+	longestValue   = 200 // characters of a piece of evidence
+	bestPieces     = 2   // of evidence, when not all is asked for
+	mostCandidates = 4
+	mostGaps       = 3
+	mostLeftover   = 40
+)
 
-// writeReport writes what the status of a says.
-func writeReport(w io.Writer, l look, a *v1alpha1.AIAnalysis, x extras) error {
-	r := &report{look: l}
-	r.head(a, x.took)
-	s := &a.Status
-	r.cause(s)
-	r.chain(s)
-	r.evidence(s)
-	r.workflow(s)
-	r.candidates(s)
-	r.decision(s)
-	r.gaps(s)
-	for i, text := range s.Warnings {
-		r.field(when(i == 0, "Warnings"), clean(text))
-	}
-	r.audit(s, x.chain)
+// writeFinding writes what the engine found.
+func writeFinding(w io.Writer, l look, f *finding, d detail) error {
+	r := &report{look: l, detail: d}
+	r.body(f)
+	r.footer(f)
 	_, err := io.WriteString(w, r.b.String())
 	return err
 }
 
-func (r *report) head(a *v1alpha1.AIAnalysis, took time.Duration) {
-	s := &a.Status
-	phase := string(cmp.Or(s.Phase, "Waiting"))
-	switch s.Phase {
-	case v1alpha1.PhaseCompleted:
-		phase = r.look.green(phase)
-	case v1alpha1.PhaseFailed:
-		phase = r.look.red(phase)
+// body writes a finding, the cause first.
+func (r *report) body(f *finding) {
+	r.cause(f)
+	r.chain(f)
+	r.evidence(f)
+	for i, text := range f.factors {
+		r.field(when(i == 0, "Factors"), clean(text))
 	}
-	fmt.Fprintf(&r.b, "%s  %s", r.look.bold(a.Namespace+"/"+a.Name), phase)
-	if s.Reason != "" && s.Reason != v1alpha1.ReasonAnalysisCompleted {
-		fmt.Fprintf(&r.b, " (%s)", joinNonEmpty(": ", clean(s.Reason), string(s.SubReason)))
+	r.others(f)
+	r.noise(f)
+	r.checks(f)
+	r.gaps(f)
+	for i, text := range f.readNext {
+		r.item(when(i == 0, "Read next"), clean(text))
 	}
-	switch {
-	case took > 0:
-		r.b.WriteString("  " + r.look.dim("in "+seconds(took)))
-	case s.TotalAnalysisTime > 0:
-		r.b.WriteString("  " + r.look.dim(fmt.Sprintf("in %ds", s.TotalAnalysisTime)))
-	}
-	r.b.WriteByte('\n')
-	sc := &a.Spec.AnalysisRequest.SignalContext
-	target := refText(v1alpha1.ObjectRef{Kind: sc.TargetResource.Kind, Namespace: sc.TargetResource.Namespace, Name: sc.TargetResource.Name})
-	r.field("Signal", clean(fmt.Sprintf("%s on %s (%s, %s, %s)", sc.SignalType, target, sc.Severity, sc.Environment, sc.BusinessPriority)))
+	r.workflow(f)
+	r.candidates(f)
 }
 
-func (r *report) cause(s *v1alpha1.AIAnalysisStatus) {
-	rca := s.RootCauseAnalysis
-	switch {
-	case s.CauseClass != "" && rca != nil:
-		r.field("Cause", r.look.bold(clean(s.CauseClass))+" "+r.look.dim("("+string(rca.Severity)+")"))
-		r.field("", clean(rca.Summary))
-		if rca.Target != nil {
-			r.field("Act on", refText(*rca.Target))
+func (r *report) cause(f *finding) {
+	name, paint := "Cause", r.look.bold
+	switch f.verdict {
+	case diagnose.VerdictHealthy:
+		name, paint = "Healthy", r.look.green
+	case diagnose.VerdictUndecidable:
+		name, paint = "Undecided", r.look.yellow
+	case "":
+		return
+	}
+	for text := range strings.Lines(f.summary) {
+		for _, line := range wrap(clean(text), r.room(0)) {
+			r.line(name, paint(line))
+			name = ""
 		}
-		for i, f := range rca.ContributingFactors {
-			r.field(when(i == 0, "Factors"), clean(f))
+	}
+	if f.target != nil {
+		target := clean(f.target.String())
+		if len(f.managedBy) > 0 {
+			target += ", which is managed by " + clean(strings.Join(f.managedBy, " and "))
 		}
-	case s.Reason == v1alpha1.ReasonWorkflowNotNeeded:
-		r.field("Cause", r.look.bold("nothing is wrong"))
-		r.lines("", s.Message)
-	default:
-		if rca != nil && rca.Summary != "" {
-			r.field("Cause", clean(rca.Summary))
-		}
-		if s.Message != "" {
-			r.lines("Message", s.Message)
-		}
+		r.field("Act on", target)
+	}
+	if f.class != "" {
+		r.field("Class", joinNonEmpty(", ", clean(f.class), when(f.severity != "", "severity "+clean(f.severity))))
+	}
+	r.field("Confidence", f.confidenceText())
+	r.field("Since", f.sinceText())
+	if f.signal != "" {
+		r.field("Signal", fmt.Sprintf("%s is what the alert says; the evidence shows something else", clean(f.signal)))
 	}
 }
 
-// chain draws the causal chain as a tree, from the symptom down to the cause.
-func (r *report) chain(s *v1alpha1.AIAnalysisStatus) {
-	for i, link := range s.CausalChain {
+// chain draws the causal chain as a tree, from the symptom down to the cause; without a cause the symptoms
+// stand side by side.
+func (r *report) chain(f *finding) {
+	name := "Chain"
+	if f.verdict != diagnose.VerdictCause {
+		name = "Seen"
+	}
+	for i, link := range f.chain {
 		prefix, rest := "", ""
-		if i > 0 {
+		if i > 0 && name == "Chain" {
 			indent := strings.Repeat("   ", i-1)
 			prefix, rest = indent+"└─ ", indent+"   "
 		}
-		ids := r.look.dim("[" + strings.Join(link.Evidence, " ") + "]")
-		if len(link.Evidence) == 0 {
+		var ids string
+		switch {
+		case link.Hypothesis():
 			ids = r.look.yellow("[hypothesis]")
+		case r.detail.evidence:
+			ids = r.look.dim("[" + strings.Join(link.Evidence, " ") + "]")
 		}
-		text := refText(link.Subject) + ": " + clean(link.Statement)
+		text := clean(link.Subject.String()) + ": " + clean(link.Statement)
 		lines := wrap(text, r.room(utf8.RuneCountInString(rest)+len("[hypothesis]")))
 		for j, line := range lines {
-			if j == len(lines)-1 {
+			if j == len(lines)-1 && ids != "" {
 				line += " " + ids
 			}
 			lead := rest
 			if j == 0 {
 				lead = prefix
 			}
-			r.line(when(i == 0 && j == 0, "Chain"), r.look.dim(lead)+line)
+			r.line(when(i == 0 && j == 0, name), r.look.dim(lead)+line)
 		}
 	}
 }
 
-// longestValue is how many characters of a piece of evidence are shown; -o json has all.
-const longestValue = 200
-
-func (r *report) evidence(s *v1alpha1.AIAnalysisStatus) {
-	for i, e := range s.Evidence {
-		text := joinNonEmpty(" ", refText(e.Ref), clean(e.Path))
-		if e.Absent {
-			text += " is absent"
-		} else {
-			text += " = " + cut(clean(e.Value), longestValue)
+func (r *report) evidence(f *finding) {
+	show := f.evidence
+	if !r.detail.evidence {
+		show = f.bestEvidence(bestPieces)
+	}
+	for i, e := range show {
+		id, ids := "", 0
+		if r.detail.evidence {
+			id, ids = clean(e.ID), 5
 		}
-		const ids = 5
-		for j, line := range wrap(text, r.room(ids)) {
-			r.line(when(i == 0 && j == 0, "Evidence"), fmt.Sprintf("%-*s%s", ids, when(j == 0, clean(e.ID)), line))
+		for j, line := range wrap(f.evidenceText(e), r.room(ids)) {
+			r.line(when(i == 0 && j == 0, "Evidence"), fmt.Sprintf("%-*s%s", ids, when(j == 0, id), line))
+		}
+	}
+	if more := len(f.evidence) - len(show); more > 0 {
+		r.line(when(len(show) == 0, "Evidence"), r.look.dim(counted(more, when(len(show) > 0, "more ")+"piece")+"; -e shows all"))
+	}
+}
+
+func (r *report) others(f *finding) {
+	for i, o := range f.others {
+		r.item(when(i == 0, "Also wrong"), clean(fmt.Sprintf("%s Act on %s (%s, %s, %.2f)", sentence(o.Summary), o.Target, o.Class, o.Severity, o.Confidence)))
+	}
+}
+
+func (r *report) noise(f *finding) {
+	if len(f.noise) == 0 {
+		return
+	}
+	if !r.detail.verbose {
+		r.line("Set aside", r.look.dim(counted(len(f.noise), "finding")+" that explain nothing here; -v shows them"))
+		return
+	}
+	for i, n := range f.noise {
+		r.item(when(i == 0, "Set aside"), clean(fmt.Sprintf("%s: %s (%s)", n.Subject, n.Statement, n.Reason)))
+	}
+}
+
+func (r *report) checks(f *finding) {
+	if len(f.checks) == 0 {
+		return
+	}
+	passed := 0
+	for _, c := range f.checks {
+		if c.Outcome == diagnose.CheckPassed {
+			passed++
+		}
+	}
+	name := "Checked"
+	if !r.detail.verbose {
+		if f.verdict == diagnose.VerdictCause {
+			return
+		}
+		r.line(name, r.look.dim(fmt.Sprintf("%d of %s passed; -v shows them", passed, counted(len(f.checks), "check"))))
+		name = ""
+	}
+	for _, c := range f.checks {
+		if c.Outcome == diagnose.CheckPassed && !r.detail.verbose {
+			continue
+		}
+		text := string(c.Outcome)
+		switch c.Outcome {
+		case diagnose.CheckFailed:
+			text = r.look.red(text)
+		case diagnose.CheckUnknown:
+			text = r.look.yellow(text)
+		}
+		for j, line := range wrap(clean(joinNonEmpty(": ", c.Name, c.Detail)), r.room(9)) {
+			r.line(name, when(j == 0, text+strings.Repeat(" ", 9-len(c.Outcome)))+when(j > 0, strings.Repeat(" ", 9))+line)
+			name = ""
 		}
 	}
 }
 
-func (r *report) workflow(s *v1alpha1.AIAnalysisStatus) {
-	wf := s.SelectedWorkflow
+// gaps says what was not read, and what that means for the verdict.
+func (r *report) gaps(f *finding) {
+	touching, other := f.limits()
+	name := "Not read"
+	for _, g := range touching {
+		r.item(name, clean(fmt.Sprintf("%s (%s): %s; it could have changed the verdict", g.What, g.Kind, strings.TrimSuffix(g.Reason, "."))))
+		name = ""
+	}
+	for i, g := range other {
+		if i == mostGaps && !r.detail.verbose {
+			r.line(name, r.look.dim(fmt.Sprintf("and %d more; -v shows them", len(other)-i)))
+			break
+		}
+		text := fmt.Sprintf("%s (%s)", g.What, g.Kind)
+		if r.detail.verbose {
+			text += ": " + g.Reason
+		}
+		r.item(name, r.look.dim(clean(text)))
+		name = ""
+	}
+	if len(other) > 0 && len(touching) == 0 && f.verdict != "" {
+		r.field("", r.look.dim("none of which could have changed the verdict"))
+	}
+}
+
+func (r *report) workflow(f *finding) {
+	wf := f.workflow
 	if wf == nil {
-		if s.Phase.Terminal() {
-			r.field("Workflow", "none")
+		if f.done {
+			r.field("Workflow", noWorkflowText(f))
 		}
 		return
 	}
-	title := wf.WorkflowID
-	for _, c := range s.Candidates {
-		if c.Chosen && c.Title != "" {
-			title = c.Title
+	what := joinNonEmpty(" ", clean(wf.Name), clean(wf.Version))
+	head := fmt.Sprintf("%s, %s (%.2f)", r.look.bold(clean(wf.Title)), sure(wf.Confidence), wf.Confidence)
+	r.line("Workflow", head)
+	if wf.Title != wf.ID || wf.Name != "" {
+		r.line("", r.look.dim(joinNonEmpty(" ", what, clean(when(wf.Name == "", wf.ID)), when(wf.Risk != "", "risk "+wf.Risk))))
+	}
+	for _, step := range wf.Steps {
+		r.line("", "$ "+clean(step)) // whole, to be copied
+	}
+	if len(wf.Steps) == 0 || r.detail.verbose {
+		for _, name := range slices.Sorted(maps.Keys(wf.Parameters)) {
+			r.line("", clean(name)+"="+clean(wf.Parameters[name]))
 		}
 	}
-	line := fmt.Sprintf("%s %s, confidence %.2f", r.look.bold(clean(title)), clean(wf.Version), wf.Confidence)
-	if s.Phase == v1alpha1.PhaseFailed {
-		line += " " + r.look.red("(proposed, must not be run)")
+	for _, p := range wf.Preconditions {
+		r.item("", "first: "+clean(p))
 	}
-	r.line("Workflow", line)
-	if title != wf.WorkflowID {
-		r.line("", r.look.dim(clean(wf.WorkflowID)))
-	}
-	for _, name := range slices.Sorted(maps.Keys(wf.Parameters)) {
-		r.line("", clean(name)+"="+clean(wf.Parameters[name]))
-	}
-	r.field("", clean(wf.Rationale))
+	r.field("", clean(wf.Reason))
 }
 
-// mostCandidates is how many of the workflows that were not chosen are shown; -o json has all.
-const mostCandidates = 4
+// noWorkflowText says that there is none, and why.
+func noWorkflowText(f *finding) string {
+	switch {
+	case f.verdict != diagnose.VerdictCause:
+		return "none"
+	case len(f.candidates) == 0:
+		return "none: the catalog has none for this cause"
+	}
+	return fmt.Sprintf("none: %s considered, each with a reason against it", counted(len(f.candidates), "workflow"))
+}
 
-func (r *report) candidates(s *v1alpha1.AIAnalysisStatus) {
-	others := slices.DeleteFunc(slices.Clone(s.Candidates), func(c v1alpha1.Candidate) bool { return c.Chosen })
+func (r *report) candidates(f *finding) {
+	if !r.detail.verbose {
+		return
+	}
+	others := slices.DeleteFunc(slices.Clone(f.candidates), func(c incident.Candidate) bool { return c.Chosen })
 	for i, c := range others {
 		if i == mostCandidates {
 			r.line("", r.look.dim(fmt.Sprintf("and %d more", len(others)-i)))
 			return
 		}
-		r.field(when(i == 0, "Not chosen"), clean(fmt.Sprintf("%s (%.2f): %s", cmp.Or(c.Title, c.WorkflowID), c.Score, c.Reason)))
-	}
-}
-
-func (r *report) decision(s *v1alpha1.AIAnalysisStatus) {
-	if !s.Phase.Terminal() {
-		return
-	}
-	switch {
-	case s.Phase == v1alpha1.PhaseFailed:
-		r.field("Decision", r.look.red("a person must look"))
-	case s.SelectedWorkflow == nil:
-		r.field("Decision", r.look.green("nothing to approve"))
-	case s.ApprovalRequired:
-		r.field("Decision", r.look.yellow("a person must approve"))
-	default:
-		r.field("Decision", r.look.green("approved by policy"))
-	}
-	if s.ApprovalReason != "" {
-		r.field("", clean(s.ApprovalReason))
-	}
-	if s.DegradedMode {
-		r.field("", r.look.red("the policy could not be evaluated; the safe answer was given"))
-	}
-	if p := s.Policy; p != nil {
-		text := joinNonEmpty(" ", clean(p.Name), "sha256:"+short(p.Hash))
-		if len(p.Rules) > 0 {
-			text += ", rules " + clean(strings.Join(p.Rules, ", "))
+		title := c.Title
+		if title == "" {
+			title = c.WorkflowID
 		}
-		r.field("Policy", r.look.dim(text))
+		r.item(when(i == 0, "Not chosen"), clean(fmt.Sprintf("%s (%.2f): %s", title, c.Score, c.Reason)))
 	}
 }
 
-func (r *report) gaps(s *v1alpha1.AIAnalysisStatus) {
-	for i, g := range s.Gaps {
-		text := fmt.Sprintf("%s (%s): %s", g.What, g.Kind, g.Reason)
-		if g.TouchesCause {
-			text = strings.TrimSuffix(text, ".") + "; it could have changed the cause"
+// footer writes what a finding rests on.
+func (r *report) footer(f *finding) {
+	if f.redactions > 0 {
+		r.field("Redacted", counted(f.redactions, "secret value")+" replaced before anything was kept or shown")
+	}
+	r.field("Read", r.look.dim(clean(f.read)))
+	if n := len(f.leftover); n > 0 {
+		if !r.detail.verbose {
+			r.line("Left over", r.look.dim(counted(n, "passage")+" not understood; -v lists them"))
+		} else {
+			for i, l := range f.leftover[:min(n, mostLeftover)] {
+				r.item(when(i == 0, "Left over"), clean(l))
+			}
+			if n > mostLeftover {
+				r.line("", r.look.dim(fmt.Sprintf("and %d more", n-mostLeftover)))
+			}
 		}
-		r.field(when(i == 0, "Not read"), clean(text))
+	}
+	if f.unanchored {
+		r.field("Times", r.look.dim("nothing tells when this was recorded, so ages are all that is known; --collected-at says it"))
+	}
+	if r.detail.verbose {
+		r.line("Bundle", r.look.dim(clean(f.digest)))
 	}
 }
 
-func (r *report) audit(s *v1alpha1.AIAnalysisStatus, chain *incident.ChainReport) {
-	switch {
-	case chain != nil:
-		r.line("Audit", chainText(r.look, *chain))
-	case s.AuditState == v1alpha1.AuditSpooled:
-		r.field("Audit", r.look.yellow("not yet in Data Storage; durable in the controller's spool"))
-	case s.AuditState == v1alpha1.AuditRecorded:
-		r.line("Audit", "recorded; check it with kubernaut audit verify")
+// sentence ends a text with a full stop.
+func sentence(text string) string {
+	text = strings.TrimSpace(text)
+	if text == "" || strings.HasSuffix(text, ".") {
+		return text
 	}
-	if s.Bundle != nil {
-		r.line("Bundle", r.look.dim(clean(s.Bundle.Digest)))
-	}
+	return text + "."
 }
 
-// chainText words the result of checking a hash chain.
-func chainText(l look, c incident.ChainReport) string {
-	if !c.Valid {
-		return l.red(fmt.Sprintf("BROKEN at event %d of %d: %s", c.BrokenAt, c.Events, clean(c.Problem)))
-	}
-	return fmt.Sprintf("%s, %d events, head %s", l.green("verified"), c.Events, short(c.Head))
-}
-
-// field writes text of any length under a label, wrapped.
+// field writes text of any length under a label, wrapped; nothing when there is no text.
 func (r *report) field(name, text string) {
 	for i, line := range wrap(text, r.room(0)) {
 		r.line(when(i == 0, name), line)
+	}
+}
+
+// item writes one of several texts under a label, wrapped so that each is seen to be one.
+func (r *report) item(name, text string) {
+	for i, line := range wrap(text, r.room(2)) {
+		r.line(when(i == 0, name), when(i == 0, "- ")+when(i > 0, "  ")+line)
 	}
 }
 
@@ -277,10 +355,6 @@ func (r *report) room(taken int) int {
 		return 0
 	}
 	return max(width-label-2-taken, 24)
-}
-
-func refText(ref v1alpha1.ObjectRef) string {
-	return clean(incident.Ref{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name}.String())
 }
 
 func joinNonEmpty(separator string, parts ...string) string {

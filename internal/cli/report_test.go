@@ -98,7 +98,7 @@ func TestReport(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			var b strings.Builder
 			narrow := look{size: func() (int, int) { return 80, 0 }}
-			if err := writeReport(&b, narrow, analysis(row.name, row.status), row.extras); err != nil {
+			if err := writeReport(&b, narrow, analysis(row.name, row.status), detail{evidence: true}, row.extras); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, "report-"+row.name+".golden", b.String())
@@ -109,7 +109,7 @@ func TestReport(t *testing.T) {
 func TestReportInColor(t *testing.T) {
 	var b strings.Builder
 	l := look{color: true, tty: true, size: func() (int, int) { return 80, 24 }}
-	if err := writeReport(&b, l, analysis("x", completed()), extras{}); err != nil {
+	if err := writeReport(&b, l, analysis("x", completed()), detail{}, extras{}); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(b.String(), "\x1b[32mCompleted\x1b[0m") {

@@ -33,7 +33,7 @@ func startUp(t *testing.T, env map[string]string, dir string) *upProcess {
 	u := &upProcess{stop: stop, code: make(chan int, 1)}
 	r, w := io.Pipe()
 	go func() {
-		u.code <- Run(ctx, []string{"up", "-o", "json", "--data-dir", dir}, Streams{Out: w, Err: &u.stderr}, func(name string) string { return env[name] })
+		u.code <- Run(ctx, []string{"kubernaut", "up", "-o", "json", "--data-dir", dir}, Streams{Out: w, Err: &u.stderr}, func(name string) string { return env[name] })
 		w.Close()
 	}()
 	if err := json.NewDecoder(r).Decode(&u.state); err != nil {

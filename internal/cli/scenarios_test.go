@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"kubernaut.ai/kubernaut/internal/diagnose/scenario"
+	"kubernaut.ai/kubernaut/internal/observe"
+)
+
+// openScenarios are the faulted clusters that rules are written against.
+func openScenarios(t *testing.T) []*scenario.Scenario {
+	t.Helper()
+	all, err := scenario.Load(os.DirFS("../../test/scenarios"), "open")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 50 {
+		t.Fatalf("there are %d scenarios", len(all))
+	}
+	return all
+}
+
+// scenarioReading is a scenario as if it had been read from a cluster.
+func scenarioReading(t *testing.T, s *scenario.Scenario, v scenario.Variant) *reading {
+	t.Helper()
+	snapshot, err := s.Snapshot(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &reading{snapshot: snapshot, incident: s.Input(), origin: "scenario"}
+	r.incident.ID, r.incident.RemediationID = "", ""
+	if r.body, r.digest, err = observe.Encode(snapshot); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// collected is a scenario's collection in a file.
+func collected(t *testing.T, r *reading, path string) {
+	t.Helper()
+	d, err := diagnosed(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := newCollection(r, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := kept.write(path, false); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Every scenario goes into a collection, and its verdict comes out of it again byte for byte.
+func TestReplayOfEveryScenario(t *testing.T) {
+	dir := t.TempDir()
+	args := []string{"replay"}
+	for i, s := range openScenarios(t) {
+		path := filepath.Join(dir, s.Name+".tgz")
+		if i%2 == 1 {
+			path = filepath.Join(dir, s.Name)
+		}
+		collected(t, scenarioReading(t, s, scenario.Variant{}), path)
+		args = append(args, path)
+	}
+	code, stdout, stderr := run(t, nil, args...)
+	if code != exitOK || stderr != "" {
+		t.Errorf("got code %d, stderr:\n%s", code, stderr)
+	}
+	if got, want := strings.Count(stdout, "the same verdict, evidence holds"), len(args)-1; got != want {
+		t.Errorf("%d of %d verdicts are the same:\n%s", got, want, stdout)
+	}
+}
