@@ -2,6 +2,7 @@ package reason
 
 import (
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -10,17 +11,41 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
-// notToSay reports whether a sentence is not the model's to say: it leads elsewhere, gives a command,
-// tells somebody to do something, or speaks of approval or confidence.
+// notToSay reports whether a sentence is not the model's to say: it leads out of the cluster, gives a command,
+// tells somebody to do something, or speaks of approval or confidence. What it quotes is not its own, and is
+// judged with its evidence; a link is one wherever it stands.
 func notToSay(text string) bool {
 	flat := flatten(text)
-	return elsewhere.MatchString(flat) || command.MatchString(flat) || decides.MatchString(flat) || orders.MatchString(flat)
+	if leadsOut(flat) {
+		return true
+	}
+	own := quotation.ReplaceAllString(flat, "…")
+	return command.MatchString(own) || decides.MatchString(own) || orders.MatchString(own)
+}
+
+// leadsOut reports whether text has a link to a host that is not of a cluster.
+func leadsOut(flat string) bool {
+	if markup.MatchString(flat) {
+		return true
+	}
+	for _, m := range link.FindAllStringSubmatch(flat, -1) {
+		host := m[2]
+		if ip, err := netip.ParseAddr(host); err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast()) {
+			continue
+		}
+		if strings.Contains(host, ".") && !strings.HasSuffix(host, ".svc") && !strings.Contains(host, ".svc.") && !strings.HasSuffix(host, ".local") {
+			return true
+		}
+	}
+	return false
 }
 
 var (
-	elsewhere = regexp.MustCompile(`[a-z]://|\bwww\.|\[[^\]]*\]\(|<[a-z/!]`)
-	command   = regexp.MustCompile("`|\\$\\(|\\b(kubectl|helm|curl|wget|sudo|ssh|docker|podman|bash|sh -c|rm -|chmod|psql)\\b")
-	decides   = regexp.MustCompile(`\bapprov|\bconfiden|\bauto-|\bhuman\b|\breview|\bsafe to\b|\bauthoriz|\bremediat|\bworkflow|\brunbook`)
+	link      = regexp.MustCompile(`\b((?:https?|ftp|file|javascript|data)://|www\.)(?:[^\s/@]*@)?([a-z0-9.-]*)`)
+	markup    = regexp.MustCompile(`\[[^\]]*\]\(|<(a|img|script|iframe|style|svg|form|input|object)\b|javascript:`)
+	quotation = regexp.MustCompile(`“[^”]*”|"[^"]*"`)
+	command   = regexp.MustCompile("`|\\$\\(|\\b(kubectl|crictl) +(-|[a-z]+)|\bhelm +(install|upgrade|rollback|uninstall|delete|repo|template)\b|\b(flux|argocd) +(app|reconcile|suspend|resume|delete)\b|\\b(curl|wget|sudo|ssh|bash -c|sh -c|rm -|chmod|psql) ")
+	decides   = regexp.MustCompile(`\bapprov|\bconfiden|\bauto-|\bhuman\b|\breview|\bsafe to\b|\bauthoriz(e|ed|es)\b|\bremediat|\bworkflow|\brunbook`)
 	orders    = regexp.MustCompile(`^(please |then |now |next,? |to fix this,? |immediately )*(run|apply|execute|restart|delete|remove|scale|roll|revert|approve|ignore|increase|decrease|raise|lower|set|change|edit|patch|add|drain|cordon|evict|kill|stop|start|disable|enable|grant|create|update|upgrade|use|open|visit|call|contact|trust|select|choose|skip|do|don't|reboot|recreate|redeploy|replace|fix|rotate|wipe) |\b(you|please|we) (should|must|can|need|may|could|have)\b|\byou\b|\bshould be (restarted|deleted|scaled|applied|rolled|removed|increased|raised|drained|approved|executed|run)\b|\b(recommend|suggest)`)
 )
 
