@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,39 +39,74 @@ func (s *Store) AppendEvents(ctx context.Context, events []incident.AuditEvent) 
 	return s.writer.append(ctx, pending)
 }
 
+// prepareEvents checks and canonicalizes events, those of a large batch on all processors.
 func prepareEvents(events []incident.AuditEvent, now time.Time) ([]*pendingEvent, error) {
 	const op = "append events"
-	var faults incident.FieldErrors
-	pending := make([]*pendingEvent, 0, len(events))
-	for i, e := range events {
-		prefix := ""
-		if len(events) > 1 {
-			prefix = fmt.Sprintf("[%d].", i)
-		}
-		if own := e.Validate(now); len(own) > 0 {
-			for _, f := range own {
-				faults.Add(prefix+f.Field, "%s", f.Rule)
-			}
-			continue
-		}
-		if e.ID == "" {
-			id, err := uuid.NewV7()
-			if err != nil {
-				return nil, incident.Errorf(incident.KindInternal, op, "make an event id: %w", err)
-			}
-			e.ID = id.String()
-		}
-		p, err := prepareEvent(e)
-		if err != nil {
-			faults.Add(prefix+"event_data", "%s", err)
-			continue
-		}
-		pending = append(pending, p)
+	const chunk = 64 // fewer are not worth a goroutine
+	events, err := withIDs(events)
+	if err != nil {
+		return nil, incident.Errorf(incident.KindInternal, op, "make an event id: %w", err)
 	}
-	if len(faults) > 0 {
-		return nil, incident.Errorf(incident.KindInvalid, op, "%w", faults)
+	pending := make([]*pendingEvent, len(events))
+	faults := make([]incident.FieldErrors, len(events))
+	prepare := func(first int) {
+		for i := first; i < min(first+chunk, len(events)); i++ {
+			pending[i], faults[i] = checkEvent(events[i], now)
+		}
+	}
+	var others sync.WaitGroup
+	for first := chunk; first < len(events); first += chunk {
+		others.Go(func() { prepare(first) })
+	}
+	prepare(0)
+	others.Wait()
+
+	var all incident.FieldErrors
+	for i, own := range faults {
+		for _, f := range own {
+			if len(events) > 1 {
+				f.Field = fmt.Sprintf("[%d].%s", i, f.Field)
+			}
+			all = append(all, f)
+		}
+	}
+	if len(all) > 0 {
+		return nil, incident.Errorf(incident.KindInvalid, op, "%w", all)
 	}
 	return pending, nil
+}
+
+// checkEvent returns an event's canonical parts, or what is wrong with it.
+func checkEvent(e incident.AuditEvent, now time.Time) (*pendingEvent, incident.FieldErrors) {
+	if faults := e.Validate(now); len(faults) > 0 {
+		return nil, faults
+	}
+	p, err := prepareEvent(e)
+	if err != nil {
+		var faults incident.FieldErrors
+		faults.Add("event_data", "%s", err)
+		return nil, faults
+	}
+	return p, nil
+}
+
+// withIDs returns the events, with ids in ascending order for those that have none.
+func withIDs(events []incident.AuditEvent) ([]incident.AuditEvent, error) {
+	own := false
+	for i := range events {
+		if events[i].ID != "" {
+			continue
+		}
+		if !own { // the caller's stay as they are
+			events, own = slices.Clone(events), true
+		}
+		id, err := uuid.NewV7()
+		if err != nil {
+			return nil, err
+		}
+		events[i].ID = id.String()
+	}
+	return events, nil
 }
 
 // Event returns one stored event; KindNotFound when there is none of this id.
