@@ -60,11 +60,7 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 			continue
 		}
 		if s.container != nil && (s.kind == containerDying || s.kind == containerNotReady || s.kind == callFails) {
-			for _, d := range q.dependencies(s.object, s.container.spec) {
-				if d.svc == nil && !d.loose {
-					snap.Knows(d.ref)
-				}
-			}
+			q.wantAddresses(s)
 		}
 		if s.object.ref.Kind == "Pod" && (!s.soft || len(n.ConfigMaps) < maxCallLogs) {
 			for _, r := range podReferences(s.object.At("spec")) {
@@ -92,8 +88,44 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 			}
 		}
 	}
+	if inc.Resource.Kind == "Service" && q.subject != nil {
+		q.wantCallers(q.subject)
+	}
 	n.Wants = snap.wants()
 	return n
+}
+
+// wantAddresses asks for what the addresses in a failing container's configuration may mean: when one leads to no Service that was
+// read, or a name is not resolved, the Services and namespaces of all the cluster.
+func (q *inquiry) wantAddresses(s symptom) {
+	lost := q.unresolvedName(s) != nil
+	for _, d := range q.dependencies(s.object, s.container.spec) {
+		if d.svc == nil && !d.loose {
+			lost = q.snap.Knows(d.ref) == Absent || lost
+		}
+	}
+	if lost && !s.soft {
+		q.snap.wantKind("Service", "")
+		q.snap.wantKind("Namespace", "")
+	}
+}
+
+// wantCallers asks for those who call a Service from other namespaces: for all Pods, and then for the owners of those whose
+// configuration names it.
+func (q *inquiry) wantCallers(svc *Object) {
+	if !q.snap.Listed("Pod", "") {
+		return
+	}
+	for _, o := range q.snap.c.Objects {
+		if o.ref.Kind != "Pod" || o.ref.Namespace == svc.ref.Namespace || isDone(o) {
+			continue
+		}
+		for _, c := range o.At("spec", "containers").Items() {
+			if slices.ContainsFunc(q.dependencies(o, c), func(d dependency) bool { return d.ref.Same(svc.ref) }) {
+				q.snap.ownersOf(o)
+			}
+		}
+	}
 }
 
 func (n *Need) addLog(s symptom, previous bool) {
