@@ -42,7 +42,6 @@ func (d *description) workload() {
 			}
 		}
 		d.covers("/spec/strategy", "/status/updatedReplicas", "/status/conditions")
-		d.deploymentSets()
 	case "ReplicaSet", "ReplicationController":
 		put("current", "status", "replicas")
 		d.covers("/status/replicas", "/status/conditions")
@@ -72,9 +71,12 @@ func (d *description) workload() {
 	}
 	d.conditions()
 	d.podTemplate("spec/template")
+	if kind == "Deployment" {
+		d.deploymentSets()
+	}
 }
 
-// deploymentSets takes the ReplicaSets that a Deployment's description names.
+// deploymentSets takes the ReplicaSets that a Deployment's description names. The new one has the Deployment's template.
 func (d *description) deploymentSets() {
 	for _, key := range []string{"NewReplicaSet", "OldReplicaSets"} {
 		for part := range strings.SplitSeq(d.root.entry(key), ", ") {
@@ -91,7 +93,32 @@ func (d *description) deploymentSets() {
 			if n, ok := number(b); ok {
 				set(s.tree, n, "spec", "replicas")
 			}
+			if key == "NewReplicaSet" {
+				d.giveTemplate(s)
+			}
 			d.r.see(s)
+		}
+	}
+}
+
+// giveTemplate gives another object the Pod template of what is described, but for its labels, of which another has more.
+func (d *description) giveTemplate(to *sighting) {
+	const at = "/spec/template/spec"
+	spec, _ := d.s.tree["spec"].(map[string]any)
+	template, _ := spec["template"].(map[string]any)
+	if template["spec"] == nil {
+		return
+	}
+	set(to.tree, cloneValue(template["spec"]), "spec", "template", "spec")
+	for _, field := range d.s.fields {
+		if strings.HasPrefix(field, at) {
+			to.fields = append(to.fields, field)
+		}
+	}
+	to.lines = map[string]int{}
+	for path, line := range d.s.lines {
+		if strings.HasPrefix(path, at) {
+			to.lines[path] = line
 		}
 	}
 }
