@@ -102,6 +102,9 @@ func Run(ctx context.Context, cfg config.AIAnalysis, o Options) (err error) {
 	// Whatever ends the process, a lost lease too, what is recorded is delivered first.
 	defer func() { err = errors.Join(err, stop.within(trail.Close)) }()
 
+	if err := awaitServer(ctx, cluster, reachPatience, log); err != nil {
+		return fmt.Errorf("reach the API server at %s: %w", cluster.Host, err)
+	}
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return err
