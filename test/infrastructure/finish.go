@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"kubernaut.ai/kubernaut/test/infrastructure/engine"
 	"kubernaut.ai/kubernaut/test/infrastructure/failure"
@@ -21,6 +22,14 @@ func (h *Harness) gatherFailed(ctx context.Context, t *plan.Task) error {
 		t.Note("nothing is gathered: every phase succeeded")
 		return nil
 	}
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		g := h.diagnosed(ctx)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.verdict = g
+	})
+	defer asked.Wait()
 	if err := h.gather(ctx, t.Dir); err != nil {
 		// What could be had is there; the run has failed of something else already.
 		t.Note("not all of the evidence could be had: %v", err)

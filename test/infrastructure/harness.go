@@ -1,6 +1,7 @@
 package infrastructure
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -50,6 +52,10 @@ type Options struct {
 	Clock func() time.Time
 	// Abort, when closed, ends also what runs finally.
 	Abort <-chan struct{}
+	// Diagnose says what is wrong in the cluster of a run that failed; nil: the product's own engine.
+	Diagnose Diagnoser
+	// DiagnosisTime bounds that; zero: 20 s.
+	DiagnosisTime time.Duration
 	// Faults, in tests of the harness, is called at the start of each phase with its name.
 	Faults func(ctx context.Context, phase string)
 }
@@ -65,11 +71,13 @@ type Harness struct {
 	dir      string // directory of this cluster
 	coverage bool
 
-	mu     sync.Mutex
-	engine *engine.Engine
-	failed bool           // a phase of this run did not succeed
-	asks   failure.Probes // of this run
-	refs   []string       // of the images that were loaded
+	mu       sync.Mutex
+	engine   *engine.Engine
+	failed   bool              // a phase of this run did not succeed
+	failures []string          // the phases of this run that failed
+	verdict  *report.Diagnosis // of the engine about this run
+	asks     failure.Probes    // of this run
+	refs     []string          // of the images that were loaded
 }
 
 // Open returns the harness of a suite. It looks at nothing but the environment and the repository.
@@ -78,6 +86,7 @@ func Open(s Suite, o Options) (*Harness, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	o.DiagnosisTime = cmp.Or(o.DiagnosisTime, 20*time.Second)
 	if o.Setenv == nil {
 		o.Setenv = os.Setenv
 	}
@@ -168,7 +177,7 @@ func (h *Harness) Run(ctx context.Context, which Range) (Outcome, error) {
 	h.asks = h.probes(ctx, run)
 	console := report.NewConsole(h.o.Out, report.ConsoleOptions{Terminal: h.o.Terminal, Color: h.o.Color, Clock: h.o.Clock})
 	result, err := plan.Run(ctx, p, plan.Options{
-		Dir: h.dir, RunID: run, Clock: h.o.Clock, Resume: which.Resume, Until: which.Until, Abort: h.o.Abort,
+		Dir: h.dir, RunID: run, Clock: h.o.Clock, CPU: ownCPU, Resume: which.Resume, Until: which.Until, Abort: h.o.Abort,
 		Probes: h.asks,
 		Observe: func(e plan.Event) {
 			h.observe(e)
@@ -181,15 +190,24 @@ func (h *Harness) Run(ctx context.Context, which Range) (Outcome, error) {
 		return Outcome{Result: result}, fmt.Errorf("run %s: %w", h.Suite.Name, err)
 	}
 	page, err := report.Write(result, report.Options{
-		History: filepath.Join(h.dir, "history.jsonl"), SpecReports: specReports(result), Next: h.next(result),
+		History: filepath.Join(h.dir, "history.jsonl"), SpecReports: specReports(result), Next: h.next(result), Diagnosis: h.verdict,
 	})
 	if err != nil {
 		return Outcome{Result: result}, fmt.Errorf("report of run %s: %w", run, err)
 	}
-	if err := console.Summary(result, page, h.next(result)...); err != nil {
+	if err := console.Summary(result, page, h.verdict, h.next(result)...); err != nil {
 		return Outcome{Result: result}, err
 	}
 	return Outcome{Result: result, Report: page}, nil
+}
+
+// ownCPU is the processor time that this process has used.
+func ownCPU() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // observe remembers whether something failed, for what runs finally.
@@ -201,6 +219,9 @@ func (h *Harness) observe(e plan.Event) {
 	defer h.mu.Unlock()
 	if e.Status == plan.Failed || e.Status == plan.Interrupted {
 		h.failed = true
+	}
+	if e.Status == plan.Failed {
+		h.failures = append(h.failures, e.Phase)
 	}
 }
 

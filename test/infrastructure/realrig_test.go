@@ -134,15 +134,7 @@ func newRig(t *testing.T) *rig {
 		}
 		files[name] = string(content)
 	}
-	for name, content := range files {
-		path := filepath.Join(r.root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	writeSources(t, r.root, files)
 	program := string(r.engine(t).Kind())
 	nodes, err := nodeimage.Ensure(t.Context(), nodeimage.Options{Runtime: program, Env: os.Getenv, Source: repo})
 	if err != nil {

@@ -44,23 +44,17 @@ func newStage(t *testing.T) *stage {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("compile the fake: %v\n%s", err, out)
 	}
-	for name, content := range map[string]string{
-		"go.mod":                                 "module kubernaut.ai/kubernaut\n\ngo 1.26\n",
-		"cmd/replayed/main.go":                   "package main\n\nfunc main() {}\n",
-		"docker/replayed.Dockerfile":             "FROM scratch\nCOPY bin/linux/replayed /replayed\nENTRYPOINT [\"/replayed\"]\n",
-		"test/e2e/workload/main.go":              "package main\n\nfunc main() {}\n",
-		"test/e2e/workload/Dockerfile":           "FROM scratch\nCOPY bin/linux/workload /workload\nENTRYPOINT [\"/workload\"]\n",
-		"deploy/overlays/e2e/kustomization.yaml": "resources: [all.yaml]\n",
-		"deploy/overlays/e2e/all.yaml":           manifests,
-	} {
-		path := filepath.Join(s.root, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	files := workload("replayed", `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web, namespace: kubernaut-system}
+data: {a: b}
+`, "envFrom: [{configMapRef: {name: web}}]")
+	files["go.mod"] = "module kubernaut.ai/kubernaut\n\ngo 1.26\n"
+	files["cmd/replayed/main.go"] = "package main\n\nfunc main() {}\n"
+	files["test/e2e/workload/main.go"] = files["cmd/replayed/main.go"]
+	files["test/e2e/workload/Dockerfile"] = dockerfile("workload")
+	writeSources(t, s.root, files)
 	repo, err := filepath.Abs("../..")
 	if err != nil {
 		t.Fatal(err)
@@ -68,38 +62,6 @@ func newStage(t *testing.T) *stage {
 	s.repo = repo
 	return s
 }
-
-const manifests = `
-apiVersion: v1
-kind: Namespace
-metadata: {name: kubernaut-system, labels: {pod-security.kubernetes.io/enforce: restricted}}
----
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web, namespace: kubernaut-system}
-data: {a: b}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web, namespace: kubernaut-system}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      automountServiceAccountToken: false
-      securityContext: {runAsNonRoot: true, runAsUser: 65532, seccompProfile: {type: RuntimeDefault}}
-      containers:
-      - name: web
-        image: localhost/kubernaut-replayed
-        imagePullPolicy: Never
-        ports: [{name: http, containerPort: 8080}]
-        readinessProbe: {httpGet: {path: /, port: http}}
-        envFrom: [{configMapRef: {name: web}}]
-        resources: {requests: {cpu: 1m, memory: 1Mi}, limits: {memory: 1Mi}}
-        securityContext: {allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: {drop: [ALL]}}
-`
 
 // machine is one that the harness runs on.
 type machine struct {

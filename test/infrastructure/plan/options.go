@@ -19,6 +19,8 @@ type Options struct {
 	Observe func(Event)
 	// Clock tells the time for the report; nil: time.Now.
 	Clock func() time.Time
+	// CPU tells how much processor time this process has used, its children's not counted; nil: it is not measured.
+	CPU func() time.Duration
 	// Probes decide between the causes of one text; nil: none are asked.
 	Probes failure.Probes
 	// Budget is how many retries a run may have in all; zero: 5, negative: none.

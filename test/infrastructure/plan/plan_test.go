@@ -381,3 +381,19 @@ func TestRunID(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 }
+
+func TestProcessorTime(t *testing.T) {
+	used := 40 * time.Second // by this process before the run
+	p := chain(Phase{Name: "one", Run: func(context.Context, *Task) error {
+		used += 3 * time.Second
+		return nil
+	}})
+	r, err := Run(t.Context(), p, Options{Dir: t.TempDir(), CPU: func() time.Duration { return used }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept, err := ReadResult(r.Dir)
+	if err != nil || r.CPU != 3*time.Second || kept.CPU != r.CPU {
+		t.Errorf("got %s, and %s in the record, %v; want 3s", r.CPU, kept.CPU, err)
+	}
+}

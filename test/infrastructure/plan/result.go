@@ -42,6 +42,8 @@ type Result struct {
 	Started  time.Time `json:"started"`
 	Finished time.Time `json:"finished,omitzero"`
 	Budget   int       `json:"budget"`
+	// CPU is the processor time that the run's own process has used; zero if that was not measured.
+	CPU time.Duration `json:"cpu,omitempty"`
 	// Interrupted says that the run was ended from outside.
 	Interrupted bool          `json:"interrupted,omitempty"`
 	Phases      []PhaseResult `json:"phases"`

@@ -48,6 +48,7 @@ func Run(ctx context.Context, p Plan, o Options) (Result, error) {
 	})
 	defer stop()
 
+	used := r.o.CPU()
 	r.schedule(ctx, false)
 	r.rescue(ctx)
 	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -66,7 +67,7 @@ func Run(ctx context.Context, p Plan, o Options) (Result, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.result.Interrupted = ctx.Err() != nil
-	r.result.Finished = r.now()
+	r.result.Finished, r.result.CPU = r.now(), r.o.CPU()-used
 	return r.result, errors.Join(r.fault, r.save())
 }
 
@@ -95,6 +96,9 @@ func newRun(p Plan, o Options) (*run, error) {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.CPU == nil {
+		o.CPU = func() time.Duration { return 0 }
 	}
 	if o.Dir == "" {
 		return nil, fmt.Errorf("plan of %s: no directory is given", p.Suite)

@@ -106,8 +106,9 @@ func (c *Console) Close() {
 	c.clear()
 }
 
-// Summary shows how a run ended, and where its page is; next are commands that a person may want now.
-func (c *Console) Summary(r plan.Result, page string, next ...string) error {
+// Summary shows how a run ended, where its page is, and what the engine says of its cluster, if that was asked; next are
+// commands that a person may want now.
+func (c *Console) Summary(r plan.Result, page string, engine *Diagnosis, next ...string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var b strings.Builder
@@ -138,6 +139,9 @@ func (c *Console) Summary(r plan.Result, page string, next ...string) error {
 		if more > 0 {
 			fmt.Fprintf(&b, "  also   %d more, in the report\n", more)
 		}
+	}
+	if engine != nil {
+		fmt.Fprintf(&b, "  engine %s\n", engine.line())
 	}
 	fmt.Fprintf(&b, "  report %s\n", page)
 	for _, n := range next {

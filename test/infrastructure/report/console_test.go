@@ -72,7 +72,7 @@ func TestSummaryInColour(t *testing.T) {
 	var s screen
 	c := NewConsole(&s, ConsoleOptions{Color: true})
 	c.Close()
-	if err := c.Summary(scenes("RUN")["infrastructure"], "RUN/report.md"); err != nil || !strings.Contains(s.text(), "\x1b[31maianalysis: FAILED in load\x1b[0m after") {
+	if err := c.Summary(scenes("RUN")["infrastructure"], "RUN/report.md", nil); err != nil || !strings.Contains(s.text(), "\x1b[31maianalysis: FAILED in load\x1b[0m after") {
 		t.Errorf("got %q, %v", s.text(), err)
 	}
 }

@@ -17,12 +17,14 @@ type document struct {
 	// Fault is whose: product, inputs, infrastructure, host, harness, unknown; empty if nothing failed.
 	Fault string `json:"fault,omitempty"`
 	// Cause is the failure that decided the run, and Seen what earlier runs know of it.
-	Cause   *failure.Finding `json:"cause,omitempty"`
-	Seen    string           `json:"seen,omitempty"`
-	Next    []string         `json:"next,omitempty"`
-	Timings []timing         `json:"timings"`
-	Specs   *specs           `json:"specs,omitempty"`
-	Cases   []testCase       `json:"cases"`
+	Cause *failure.Finding `json:"cause,omitempty"`
+	Seen  string           `json:"seen,omitempty"`
+	Next  []string         `json:"next,omitempty"`
+	// Diagnosis is the engine's answer about the cluster.
+	Diagnosis *Diagnosis `json:"diagnosis,omitempty"`
+	Timings   []timing   `json:"timings"`
+	Specs     *specs     `json:"specs,omitempty"`
+	Cases     []testCase `json:"cases"`
 	// Warnings are what this report lacks.
 	Warnings []string    `json:"warnings,omitempty"`
 	Run      plan.Result `json:"run"`
@@ -69,25 +71,25 @@ func newDocument(r plan.Result, earlier []past, next []string) document {
 		t.Median, t.Runs = median(usual)
 		d.Timings = append(d.Timings, t)
 	}
-	if to := toSpecs(r); to > 0 {
+	for _, whole := range []struct {
+		what    string
+		seconds float64
+		of      func(past) (float64, bool) // of an earlier run, and whether it counts
+	}{
+		{"up to the first spec", toSpecs(r).Seconds(), func(p past) (float64, bool) { return p.ToSpecs, p.ToSpecs > 0 }},
+		{"the whole run", total(r).Seconds(), func(p past) (float64, bool) { return p.Seconds, p.ExitCode == failure.ExitOK }},
+		{"the harness's own CPU", r.CPU.Seconds(), func(p past) (float64, bool) { return p.CPU, p.CPU > 0 && p.ExitCode == failure.ExitOK }},
+	} {
+		if whole.seconds <= 0 {
+			continue
+		}
 		var usual []float64
 		for _, p := range earlier {
-			if p.ToSpecs > 0 {
-				usual = append(usual, p.ToSpecs)
+			if seconds, ok := whole.of(p); ok {
+				usual = append(usual, seconds)
 			}
 		}
-		t := timing{What: "up to the first spec", Seconds: to.Seconds()}
-		t.Median, t.Runs = median(usual)
-		d.Timings = append(d.Timings, t)
-	}
-	if took := total(r); took > 0 {
-		var usual []float64
-		for _, p := range earlier {
-			if p.ExitCode == failure.ExitOK {
-				usual = append(usual, p.Seconds)
-			}
-		}
-		t := timing{What: "the whole run", Seconds: took.Seconds()}
+		t := timing{What: whole.what, Seconds: whole.seconds}
 		t.Median, t.Runs = median(usual)
 		d.Timings = append(d.Timings, t)
 	}

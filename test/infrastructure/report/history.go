@@ -35,6 +35,8 @@ type past struct {
 	Phases map[string]float64 `json:"phases"`
 	// ToSpecs is the time up to the first spec, if the run came that far with all phases run.
 	ToSpecs float64 `json:"toSpecs,omitempty"`
+	// CPU is the processor time of the harness, in seconds.
+	CPU float64 `json:"cpu,omitempty"`
 	// Fingerprints are those of failures and of retries.
 	Fingerprints []string `json:"fingerprints,omitempty"`
 }
@@ -42,7 +44,7 @@ type past struct {
 func pastOf(r plan.Result) past {
 	p := past{
 		RunID: r.RunID, Suite: r.Suite, Started: r.Started, Seconds: total(r).Seconds(), ExitCode: r.ExitCode(), Retries: r.Retries(),
-		Phases: make(map[string]float64), ToSpecs: toSpecs(r).Seconds(),
+		Phases: make(map[string]float64), ToSpecs: toSpecs(r).Seconds(), CPU: r.CPU.Seconds(),
 	}
 	for _, ph := range r.Phases {
 		if ph.Status == plan.Passed {

@@ -32,6 +32,7 @@ func (d document) page() string {
 	if f := d.Cause; f != nil {
 		d.cause(&b, *f)
 	}
+	d.diagnosis(&b)
 	d.specs(&b)
 	if len(d.Next) > 0 {
 		fmt.Fprintf(&b, "\n## Next\n\n%s", block(d.Next))

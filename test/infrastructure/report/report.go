@@ -17,6 +17,8 @@ type Options struct {
 	SpecReports []string
 	// Next are commands that a person may want now.
 	Next []string
+	// Diagnosis is what the engine says of the cluster; nil if it was not asked.
+	Diagnosis *Diagnosis
 }
 
 // Write writes report.md, report.json and junit.xml into the run's directory, adds the run to the history, and returns the path
@@ -31,7 +33,7 @@ func Write(r plan.Result, o Options) (string, error) {
 		}
 	}
 	d := newDocument(r, earlier, o.Next)
-	d.Warnings = warnings
+	d.Warnings, d.Diagnosis = warnings, o.Diagnosis
 	junit, err := d.junit(o.SpecReports)
 	if err != nil {
 		return "", fmt.Errorf("report of run %s: junit.xml: %w", r.RunID, err)

@@ -13,6 +13,8 @@ import (
 
 	"go.uber.org/goleak"
 
+	"kubernaut.ai/kubernaut/internal/diagnose"
+	"kubernaut.ai/kubernaut/internal/incident"
 	"kubernaut.ai/kubernaut/test/infrastructure/failure"
 	"kubernaut.ai/kubernaut/test/infrastructure/plan"
 )
@@ -118,9 +120,13 @@ func scenes(dir string) map[string]plan.Result {
 		phase("deploy", plan.Passed, 4*time.Second, why("its inputs have changed")).phase("specs", plan.Passed, 61500*time.Millisecond).end()
 	resumed.Resumed = "20260101T220000Z-9f9f"
 
+	measured := func(r plan.Result) plan.Result {
+		r.CPU = 2300 * time.Millisecond
+		return r
+	}
 	return map[string]plan.Result{
-		"passed": upToLoad().phase("load", plan.Passed, 14*time.Second).phase("specs", plan.Passed, 61500*time.Millisecond).
-			phase("teardown", plan.Passed, 2*time.Second).end(),
+		"passed": measured(upToLoad().phase("load", plan.Passed, 14*time.Second).phase("specs", plan.Passed, 61500*time.Millisecond).
+			phase("teardown", plan.Passed, 2*time.Second).end()),
 		"passed with a retry": upToLoad().phase("load", plan.Passed, 9*time.Second, retried(1, true, dropped)).phase("specs", plan.Passed, 61500*time.Millisecond).end(),
 		"infrastructure": rest(upToLoad().phase("load", plan.Failed, 9*time.Second, retried(1, false, dropped), found(failed)), "deploy", "specs").
 			phase("gather", plan.Passed, 3*time.Second).
@@ -183,6 +189,36 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// diagnoses are what the engine says in some scenes.
+func diagnoses() map[string]*Diagnosis {
+	pod := incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: "kubernaut-system", Name: "datastorage-0"}
+	owner := incident.Ref{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "kubernaut-system", Name: "datastorage"}
+	seen := incident.Link{Subject: pod, Statement: "container datastorage cannot be made.", Evidence: []string{"e1", "e2"}}
+	return map[string]*Diagnosis{
+		"infrastructure": {Seconds: 1.3, Result: &diagnose.Result{
+			Verdict: diagnose.VerdictCause, Confidence: 0.97,
+			Cause: &incident.Cause{Class: "configmap-missing", Target: owner, Summary: "ConfigMap datastorage-config does not exist.", Confidence: 0.97, Chain: []incident.Link{
+				seen,
+				{Subject: owner, Statement: "it refers to ConfigMap datastorage-config, which is not there", Evidence: []string{"e3"}},
+				{Subject: owner, Statement: "it was renamed"},
+			}},
+			Others: []incident.Cause{{Class: "image-not-found", Target: pod, Summary: "another one."}},
+			Evidence: []incident.Evidence{
+				{ID: "e1", Kind: "object", Ref: pod, Path: "/status/phase", Value: "Pending"},
+				{ID: "e2", Kind: "event", Ref: pod, Path: "/message", Value: "Error: configmap \"datastorage-config\"\nnot found"},
+				{ID: "e3", Kind: "object", Ref: incident.Ref{Kind: "ConfigMap", Namespace: "kubernaut-system", Name: "datastorage-config"}, Absent: true},
+				{ID: "e4", Kind: "object", Ref: owner, Path: "/spec", Value: "not cited by the chain"},
+			},
+			Gaps: []incident.Gap{{Kind: incident.GapForbidden, What: "events in namespace kube-system"}},
+		}},
+		"specs failed": {Seconds: 0.8, Result: &diagnose.Result{
+			Verdict: diagnose.VerdictUndecidable, Summary: "What could be read does not decide.", Symptoms: []incident.Link{seen},
+			ReadNext: []string{"the log of the program"},
+		}},
+		"unknown": {Seconds: 20, Why: "it has not answered: deadline passed"},
+	}
+}
+
 func TestPages(t *testing.T) {
 	dir := t.TempDir()
 	for name, r := range scenes(dir) {
@@ -191,6 +227,7 @@ func TestPages(t *testing.T) {
 			if name == "specs failed" {
 				o.SpecReports = []string{"testdata/ginkgo-junit.xml"}
 			}
+			o.Diagnosis = diagnoses()[name]
 			if r.ExitCode() != failure.ExitOK {
 				o.Next = []string{"bin/e2e resume aianalysis", "bin/e2e down aianalysis"}
 			}
@@ -216,7 +253,7 @@ func TestPages(t *testing.T) {
 			var out strings.Builder
 			c := NewConsole(&out, ConsoleOptions{})
 			c.Close()
-			if err := c.Summary(r, "RUN/report.md", o.Next...); err != nil {
+			if err := c.Summary(r, "RUN/report.md", o.Diagnosis, o.Next...); err != nil {
 				t.Fatal(err)
 			}
 			golden(t, name+".txt", out.String())
