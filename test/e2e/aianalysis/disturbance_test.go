@@ -103,10 +103,13 @@ var _ = Describe("When a node loses its power", Serial, func() {
 			create(ctx, a)
 			during = append(during, a)
 		}
+		By("restarting " + node)
 		Expect(restarter().RestartNode(ctx, node)).To(Succeed())
+		By("awaiting the services")
 		for _, name := range []string{e2e.DataStorage, e2e.HAPI, e2e.Controller} {
 			Expect(sys.AwaitRollout(ctx, e2e.Namespace, name)).To(Succeed())
 		}
+		By("awaiting the analyses")
 		for _, a := range during {
 			finished(ctx, a)
 			expectOutcome(a, autoApproved)

@@ -142,6 +142,10 @@ func onlyControllerPod(ctx context.Context) corev1.Pod {
 }
 
 func whenTrailCannotBeWritten(proxy *tuned) {
+	// What is spooled in the end waits for Data Storage first, and asks it the less often the longer that has lasted.
+	BeforeAll(func(ctx SpecContext) {
+		configure(ctx, func(config map[string]any) { config["audit"].(map[string]any)["delivery_wait"] = "1s" })
+	}, NodeTimeout(specTime))
 	var namespace string
 	BeforeEach(func(ctx SpecContext) {
 		namespace = newNamespace(ctx)
@@ -210,7 +214,7 @@ func whenTrailCannotBeWritten(proxy *tuned) {
 		delivered(ctx, a)
 	}, SpecTimeout(specTime))
 
-	// After the deletion above: a container that crashes for the first time is started again at once.
+	// After the deletion above: a container that crashes for the first time is started again at once, another one later.
 	It("and is killed, what it kept outlives it", func(ctx SpecContext) {
 		proxy.put(ctx, refused(503))
 		a := analysed(ctx, analysis())
