@@ -28,14 +28,17 @@ type AIAnalysis struct {
 
 // Controller is how the controller itself runs.
 type Controller struct {
-	MetricsAddr             string   `yaml:"metrics_addr"`      // "0" for none
-	HealthProbeAddr         string   `yaml:"health_probe_addr"` // "0" for none
-	LeaderElection          bool     `yaml:"leader_election"`
-	LeaderElectionID        string   `yaml:"leader_election_id"`
-	LeaderElectionNamespace string   `yaml:"leader_election_namespace"` // empty: the pod's own
-	Namespaces              []string `yaml:"namespaces"`                // to watch; empty: all
-	MaxConcurrentReconciles int      `yaml:"max_concurrent_reconciles"`
-	Kubeconfig              string   `yaml:"kubeconfig"` // empty: in-cluster, then KUBECONFIG
+	MetricsAddr             string `yaml:"metrics_addr"`      // "0" for none
+	HealthProbeAddr         string `yaml:"health_probe_addr"` // "0" for none
+	LeaderElection          bool   `yaml:"leader_election"`
+	LeaderElectionID        string `yaml:"leader_election_id"`
+	LeaderElectionNamespace string `yaml:"leader_election_namespace"` // empty: the pod's own
+	// LeaderElectionLease is how long nobody works after a leader has died, and how long one lives that cannot reach the
+	// API server.
+	LeaderElectionLease     time.Duration `yaml:"leader_election_lease"`
+	Namespaces              []string      `yaml:"namespaces"` // to watch; empty: all
+	MaxConcurrentReconciles int           `yaml:"max_concurrent_reconciles"`
+	Kubeconfig              string        `yaml:"kubeconfig"` // empty: in-cluster, then KUBECONFIG
 }
 
 // HolmesGPT is the service that investigates, as the controller calls it.
@@ -88,6 +91,7 @@ func DefaultAIAnalysis() AIAnalysis {
 			MetricsAddr:             ":9090",
 			HealthProbeAddr:         ":8081",
 			LeaderElectionID:        "aianalysis.kubernaut.ai",
+			LeaderElectionLease:     15 * time.Second,
 			MaxConcurrentReconciles: 16,
 		},
 		HolmesGPT: HolmesGPT{
@@ -182,6 +186,7 @@ func (c *AIAnalysis) check(r *report) {
 		r.add("controller.metrics_addr", "has the same port as controller.health_probe_addr (%s); give each its own", port)
 	}
 	r.required("controller.leader_election_id", c.Controller.LeaderElectionID)
+	r.between("controller.leader_election_lease", c.Controller.LeaderElectionLease, 3*time.Second, 5*time.Minute)
 	if ns := c.Controller.LeaderElectionNamespace; ns != "" {
 		r.namespaces("controller.leader_election_namespace", []string{ns})
 	}

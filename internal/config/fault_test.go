@@ -89,16 +89,17 @@ func TestFaults(t *testing.T) {
 		},
 		{
 			name: "values", load: controller,
-			document: "controller:\n  metrics_addr: \":8081\"\n  leader_election_id: \"\"\n  namespaces:\n  - shop\n  - Shop\nholmesgpt:\n  url: ftp://x\n  retry: {max_attempts: 0, base: 1h, max: 1m}\nlogging: {level: loud}\nreview: {confidence_threshold: 1.5}\n",
+			document: "controller:\n  metrics_addr: \":8081\"\n  leader_election_id: \"\"\n  namespaces:\n  - shop\n  - Shop\n  leader_election_lease: 1s\nholmesgpt:\n  url: ftp://x\n  retry: {max_attempts: 0, base: 1h, max: 1m}\nlogging: {level: loud}\nreview: {confidence_threshold: 1.5}\n",
 			want: []string{
 				`FILE:2: controller.metrics_addr: has the same port as controller.health_probe_addr (8081); give each its own`,
 				`FILE:3: controller.leader_election_id: is required and must not be empty`,
 				`FILE:4: controller.namespaces[1]: "Shop" is not a namespace name: lower-case letters, digits and dashes, at most 63`,
-				`FILE:8: holmesgpt.url: "ftp://x" is not an http or https URL with a host, for example "http://datastorage:8080"`,
-				`FILE:9: holmesgpt.retry.max_attempts: 0 is not between 1 and 100`,
-				`FILE:9: holmesgpt.retry.max: 1m0s is not between 1h0m0s and 24h0m0s`,
-				`FILE:10: logging.level: "loud" is not one of "debug", "info", "warn", "error"`,
-				`FILE:11: review.confidence_threshold: 1.5 is not between 0 and 1`,
+				`FILE:7: controller.leader_election_lease: 1s is not between 3s and 5m0s`,
+				`FILE:9: holmesgpt.url: "ftp://x" is not an http or https URL with a host, for example "http://datastorage:8080"`,
+				`FILE:10: holmesgpt.retry.max_attempts: 0 is not between 1 and 100`,
+				`FILE:10: holmesgpt.retry.max: 1m0s is not between 1h0m0s and 24h0m0s`,
+				`FILE:11: logging.level: "loud" is not one of "debug", "info", "warn", "error"`,
+				`FILE:12: review.confidence_threshold: 1.5 is not between 0 and 1`,
 			},
 		},
 		{

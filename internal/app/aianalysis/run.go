@@ -111,6 +111,9 @@ func Run(ctx context.Context, cfg config.AIAnalysis, o Options) (err error) {
 	}
 	// Half of the time is for reconciles to end, the rest for the audit trail.
 	grace := cfg.ShutdownTimeout / 2
+	// In the proportions of the library's own 15, 10 and 2 seconds.
+	lease := cfg.Controller.LeaderElectionLease
+	renew, retry := lease*2/3, lease*2/15
 	manager, err := ctrl.NewManager(cluster, ctrl.Options{
 		Scheme:                        scheme,
 		Logger:                        logr.FromSlogHandler(log.Handler()),
@@ -121,6 +124,9 @@ func Run(ctx context.Context, cfg config.AIAnalysis, o Options) (err error) {
 		LeaderElectionID:              cfg.Controller.LeaderElectionID,
 		LeaderElectionNamespace:       cfg.Controller.LeaderElectionNamespace,
 		LeaderElectionReleaseOnCancel: true,
+		LeaseDuration:                 &lease,
+		RenewDeadline:                 &renew,
+		RetryPeriod:                   &retry,
 		GracefulShutdownTimeout:       &grace,
 	})
 	if err != nil {

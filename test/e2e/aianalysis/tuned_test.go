@@ -41,6 +41,7 @@ func tune(ctx SpecContext) tuned {
 			"breaker": map[string]any{"failures": 1000, "open_for": "1s"},
 		}
 		config["datastorage"] = map[string]any{"url": throughStorage, "timeout": "3s"}
+		config["controller"].(map[string]any)["leader_election_lease"] = "5s"
 	})
 	return t
 }
