@@ -35,7 +35,7 @@ var units = []unit{
 	{"internal/incident", nil, "the domain is what everything else may rely on; it relies on nothing"},
 	{"internal/diagnose", []string{"internal/incident"}, "a diagnosis is a function of a snapshot"},
 	{"internal/catalog", []string{"internal/incident"}, "matching and filling are functions of workflows and evidence"},
-	{"internal/investigate", []string{"internal/incident", "internal/diagnose", "internal/catalog", "internal/audit"}, "the pipeline sees the cluster, the store and the model through interfaces of its own; it knows the events it writes"},
+	{"internal/investigate", []string{"internal/incident", "internal/diagnose", "internal/catalog", "internal/audit", "internal/reason"}, "the pipeline sees the cluster, the store and the model through interfaces of its own; it knows the events it writes, and the case that it puts to a model"},
 
 	// The adapters: each talks to one thing and to the domain, never to another adapter.
 	{"internal/approval", []string{"internal/incident"}, "it adapts OPA to the domain"},

@@ -31,6 +31,9 @@ func checkRanges(inv incident.Investigation) error {
 	for i, c := range inv.Candidates {
 		unit(fmt.Sprintf("score of candidate %d", i), c.Score)
 	}
+	if inv.Reasoning != nil {
+		unit("confidence of the reasoning", inv.Reasoning.Confidence)
+	}
 	for i, a := range inv.Attempts {
 		if a.Attempt < 1 {
 			errs = append(errs, fmt.Errorf("number of validation attempt %d is %d, not 1 or more", i, a.Attempt))
@@ -56,6 +59,7 @@ func incidentResponse(inv incident.Investigation) wire.IncidentResponse {
 		Warnings: orEmpty(inv.Warnings), AlternativeWorkflows: alternatives(inv), ValidationAttemptsHistory: attempts(inv),
 		CauseClass: optional(string(inv.CauseClass)), CausalChain: orEmpty(inv.Chain), Evidence: orEmpty(inv.Evidence),
 		Gaps: orEmpty(inv.Gaps), Candidates: orEmpty(inv.Candidates), BundleDigest: optional(inv.BundleDigest),
+		Reasoning: inv.Reasoning,
 	}
 }
 
@@ -75,6 +79,7 @@ func recoveryResponse(inv incident.Investigation, metadata map[string]any) wire.
 		AlternativeWorkflows: alternatives(inv), ValidationAttemptsHistory: attempts(inv),
 		CauseClass: optional(string(inv.CauseClass)), CausalChain: orEmpty(inv.Chain), Evidence: orEmpty(inv.Evidence),
 		Gaps: orEmpty(inv.Gaps), Candidates: orEmpty(inv.Candidates), BundleDigest: optional(inv.BundleDigest),
+		Reasoning: inv.Reasoning,
 	}
 	for _, s := range rec.Strategies {
 		r.Strategies = append(r.Strategies, wire.RecoveryStrategy{
@@ -181,6 +186,7 @@ func investigationOf(r *wire.IncidentResponse) (incident.Investigation, error) {
 		TargetInOwnerChain: valueOr(r.TargetInOwnerChain, true), Warnings: r.Warnings,
 		CauseClass: incident.CauseClass(value(r.CauseClass)), Chain: r.CausalChain, Evidence: r.Evidence,
 		Gaps: r.Gaps, Candidates: r.Candidates, BundleDigest: value(r.BundleDigest),
+		Reasoning: r.Reasoning,
 	}
 	return finishInvestigation(inv, r.SelectedWorkflow, r.AlternativeWorkflows, r.ValidationAttemptsHistory)
 }
@@ -195,6 +201,7 @@ func recoveredOf(r *wire.RecoveryResponse) (incident.Investigation, error) {
 		TargetInOwnerChain: value(r.TargetInOwnerChain), Warnings: r.Warnings,
 		CauseClass: incident.CauseClass(value(r.CauseClass)), Chain: r.CausalChain, Evidence: r.Evidence,
 		Gaps: r.Gaps, Candidates: r.Candidates, BundleDigest: value(r.BundleDigest),
+		Reasoning: r.Reasoning,
 	}
 	rec := &incident.RecoveryAssessment{CanRecover: r.CanRecover}
 	for _, s := range r.Strategies {

@@ -161,7 +161,18 @@ var (
 			TargetInOwnerChain: rapid.Bool().Draw(t, "inChain"), Warnings: texts.Draw(t, "warnings"), Attempts: rapid.SliceOfN(attempts, 0, 3).Draw(t, "attempts"),
 			CauseClass: incident.CauseClass(text.Draw(t, "class")), Chain: rapid.SliceOfN(links, 0, 3).Draw(t, "chain"),
 			Evidence: rapid.SliceOfN(evidence, 0, 3).Draw(t, "evidence"), Gaps: rapid.SliceOfN(gaps, 0, 3).Draw(t, "gaps"),
-			BundleDigest: text.Draw(t, "digest"), Recovery: rapid.Ptr(assessments, true).Draw(t, "assessment"), CompletedAt: times.Draw(t, "completedAt"),
+			BundleDigest: text.Draw(t, "digest"), Reasoning: rapid.Ptr(reasonings, true).Draw(t, "reasoning"), Recovery: rapid.Ptr(assessments, true).Draw(t, "assessment"), CompletedAt: times.Draw(t, "completedAt"),
 		}
 	})
 )
+
+var reasonings = rapid.Custom(func(t *rapid.T) incident.Reasoning {
+	return incident.Reasoning{
+		Provider: text.Draw(t, "provider"), Model: text.Draw(t, "model"), PromptHash: incident.HashValue(text.Draw(t, "prompts")),
+		Stance: incident.StanceDisagrees, Stopped: text.Draw(t, "stopped"), Cause: text.Draw(t, "cause"), Target: text.Draw(t, "target"),
+		Explanation: []incident.Claim{{Text: text.Draw(t, "claim"), Evidence: texts.Draw(t, "cited"), Supported: rapid.Bool().Draw(t, "supported"), Why: text.Draw(t, "why")}},
+		Confidence:  unit.Draw(t, "confidence"), Dropped: rapid.IntRange(0, 9).Draw(t, "dropped"),
+		Suspicions: []incident.Suspicion{{Evidence: word.Draw(t, "evidence"), Place: text.Draw(t, "place"), Rule: text.Draw(t, "rule")}},
+		Usage:      incident.ModelUsage{Turns: 1, InputTokens: 2, OutputTokens: 3, Cost: unit.Draw(t, "cost"), DurationMS: 4},
+	}
+})

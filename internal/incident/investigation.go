@@ -82,6 +82,9 @@ type Investigation struct {
 	Gaps         []Gap
 	BundleDigest string // "sha256:<hex>" of the stored bundle; empty when none was stored
 
+	// Reasoning is what a model added; nil when none was asked.
+	Reasoning *Reasoning
+
 	// Recovery is set only in answers to a recovery incident.
 	Recovery *RecoveryAssessment
 

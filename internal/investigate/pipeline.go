@@ -33,7 +33,7 @@ type Recorder interface {
 	RecordAll(ctx context.Context, events ...incident.AuditEvent) error
 }
 
-// Options configure a Pipeline. All fields but the last three are required.
+// Options configure a Pipeline. All fields but the last four are required.
 type Options struct {
 	Observer Observer
 	Catalog  Catalog
@@ -42,6 +42,8 @@ type Options struct {
 	// Encode returns the bundle of a snapshot and its digest, "sha256:<hex>".
 	Encode func(*diagnose.Snapshot) (body []byte, digest string, err error)
 
+	// Reasoner lets a model look at each finding; nil when there is none.
+	Reasoner Reasoner
 	// Threshold is the confidence below which a person must look; nil means 0.7. With 0 no confidence
 	// is too low.
 	Threshold *float64
@@ -137,6 +139,9 @@ func (p *Pipeline) investigate(ctx context.Context, in incident.Incident) (incid
 			event.ReviewReason = sel.Review
 		}
 		events = append(events, event)
+	}
+	if p.o.Reasoner != nil {
+		events = append(events, p.refine(ctx, &inv, in, snapshot, result, sel)...)
 	}
 	return inv, events, nil
 }

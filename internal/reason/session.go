@@ -103,9 +103,10 @@ func (s *session) turn(ctx context.Context) {
 		return
 	}
 	s.progress(ctx, Progress{Kind: ProgressTurn})
+	before := s.meter.total.Cost
 	resp, err := s.ask(ctx, req)
 	if err != nil {
-		s.enter(Entry{Error: err.Error()})
+		s.enter(Entry{Error: s.r.o.Redact(err.Error()), Cost: s.meter.total.Cost - before})
 		if incident.KindOf(err) == incident.KindTooLarge && s.shrink() {
 			return
 		}
@@ -195,12 +196,13 @@ func (s *session) ask(ctx context.Context, req Request) (Response, error) {
 			c.Arguments = text
 		}
 	}
+	before := s.meter.total.Cost
 	estimated.Output = countMessage(Message{Text: resp.Text, Calls: resp.Calls})
 	resp.Usage = s.meter.spend(resp.Usage, estimated)
 	if resp.Model != "" {
 		s.model = clip(Visible(resp.Model), 100)
 	}
-	s.enter(Entry{Response: &resp})
+	s.enter(Entry{Response: &resp, Cost: s.meter.total.Cost - before})
 	return resp, nil
 }
 

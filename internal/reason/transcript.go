@@ -27,7 +27,8 @@ type Entry struct {
 	Response *Response   `json:"response,omitempty"`
 	Result   *ToolAnswer `json:"result,omitempty"`
 	Verdict  *Judgement  `json:"verdict,omitempty"`
-	Error    string      `json:"error,omitempty"` // why the model gave no answer
+	Error    string      `json:"error,omitempty"`   // why the model gave no answer
+	Cost     float64     `json:"costUSD,omitempty"` // of a response, or of a request that had none
 }
 
 // Asked is a request to the model: what is new in it.

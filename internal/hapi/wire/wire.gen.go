@@ -199,6 +199,17 @@ type Candidate = incident.Candidate
 // CausalLink One step from the symptom (first) to the cause (last). Without evidence it is a hypothesis.
 type CausalLink = incident.Link
 
+// Claim A sentence of a model. It is a hypothesis unless it is supported.
+type Claim struct {
+	// Evidence Ids of evidence.
+	Evidence  []string `json:"evidence,omitempty"`
+	Supported bool     `json:"supported"`
+	Text      string   `json:"text"`
+
+	// Why What a hypothesis lacks.
+	Why *string `json:"why,omitempty"`
+}
+
 // Config defines model for Config.
 type Config struct {
 	DevMode     *bool   `json:"dev_mode"`
@@ -392,17 +403,35 @@ type IncidentResponse struct {
 	Gaps       []Gap      `json:"gaps"`
 
 	// HumanReviewReason Why a person must look; set when needs_human_review is.
-	HumanReviewReason  *HumanReviewReason `json:"human_review_reason"`
-	IncidentID         string             `json:"incident_id"`
-	NeedsHumanReview   *bool              `json:"needs_human_review"`
-	RootCauseAnalysis  RootCauseAnalysis  `json:"root_cause_analysis"`
-	SelectedWorkflow   *SelectedWorkflow  `json:"selected_workflow"`
-	TargetInOwnerChain *bool              `json:"target_in_owner_chain"`
+	HumanReviewReason *HumanReviewReason `json:"human_review_reason"`
+	IncidentID        string             `json:"incident_id"`
+	NeedsHumanReview  *bool              `json:"needs_human_review"`
+
+	// Reasoning What a model added to the investigation; left out when none was asked. It explains, and decides nothing but that a person must look.
+	Reasoning          *Reasoning        `json:"reasoning,omitempty"`
+	RootCauseAnalysis  RootCauseAnalysis `json:"root_cause_analysis"`
+	SelectedWorkflow   *SelectedWorkflow `json:"selected_workflow"`
+	TargetInOwnerChain *bool             `json:"target_in_owner_chain"`
 
 	// Timestamp When the investigation ended: UTC, microseconds.
 	Timestamp                 string              `json:"timestamp"`
 	ValidationAttemptsHistory []ValidationAttempt `json:"validation_attempts_history"`
 	Warnings                  []string            `json:"warnings"`
+}
+
+// ModelUsage defines model for ModelUsage.
+type ModelUsage struct {
+	// CachedTokens The part of inputTokens that costs less.
+	CachedTokens *int    `json:"cachedTokens,omitempty"`
+	CostUSD      float64 `json:"costUSD"`
+	DurationMs   int64   `json:"durationMs"`
+
+	// Estimated The vendor did not count every turn.
+	Estimated    *bool `json:"estimated,omitempty"`
+	InputTokens  int   `json:"inputTokens"`
+	OutputTokens int   `json:"outputTokens"`
+	ToolCalls    int   `json:"toolCalls"`
+	Turns        int   `json:"turns"`
 }
 
 // ObjectRef defines model for ObjectRef.
@@ -480,6 +509,9 @@ type Readiness struct {
 // ReadinessStatus defines model for Readiness.Status.
 type ReadinessStatus string
 
+// Reasoning What a model added to the investigation; left out when none was asked. It explains, and decides nothing but that a person must look.
+type Reasoning = incident.Reasoning
+
 // RecoveryAnalysis defines model for RecoveryAnalysis.
 type RecoveryAnalysis struct {
 	CurrentRCA *CurrentRCA `json:"current_rca,omitempty"`
@@ -555,7 +587,10 @@ type RecoveryResponse struct {
 	NeedsHumanReview  *bool                  `json:"needs_human_review"`
 
 	// PrimaryRecommendation The action_type of the best strategy.
-	PrimaryRecommendation     *string             `json:"primary_recommendation"`
+	PrimaryRecommendation *string `json:"primary_recommendation"`
+
+	// Reasoning What a model added to the investigation; left out when none was asked. It explains, and decides nothing but that a person must look.
+	Reasoning                 *Reasoning          `json:"reasoning,omitempty"`
 	RecoveryAnalysis          *RecoveryAnalysis   `json:"recovery_analysis"`
 	RootCauseAnalysis         *RootCauseAnalysis  `json:"root_cause_analysis"`
 	SelectedWorkflow          *SelectedWorkflow   `json:"selected_workflow"`
@@ -613,6 +648,13 @@ type SelectedWorkflow struct {
 
 // StringMap defines model for StringMap.
 type StringMap = map[string]string
+
+// Suspicion A place in the cluster whose text looks like an order to whoever reads it.
+type Suspicion struct {
+	Evidence *string `json:"evidence,omitempty"`
+	Place    string  `json:"place"`
+	Rule     string  `json:"rule"`
+}
 
 // ValidationAttempt defines model for ValidationAttempt.
 type ValidationAttempt struct {
@@ -3705,98 +3747,108 @@ func (sh *strictHandler) GetReady(w http.ResponseWriter, r *http.Request) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7D37c9s2mv8KjteZJrPUw3aSbpyfvG7a+vpIzsm2N1PnaIj8JKEmAR4AWlZ7vr/9Bi8SJEGJcpxud6f9",
-	"pbKE5/d+4ctvUcqKklGgUkSnv0VrwBlw/fEig6JkEmi6vYQyx1vI1NcZiJSTUhJGo9PoKpK8gqsIbdZA",
-	"kVwDwlRsgCMikFxjidgSYYoA85wAR4yjlNG04hyoRBz+pwIh0YbItZ4rcAHoBrbTKI5EuoYCqx2BVkV0",
-	"+rPeKfoQR3JbQnQaCckJXUX393F0aRa6+LJ/wPdrcPt8LhDJYrRkHOVsJdqbhBaVfHu2lMD7q76DlNFM",
-	"IMnQBhOJFrBkHJDkW0JXCK8woe3lC0JJoa4xr89PqIQV8OhebVZijguQfdB/C9v+9va+wkCOUQ00JNaY",
-	"g/6L0FsQkqywGj9FZ/rnBeSMrvSZ1RgLlFMkFCr0QpgyuQaOFizbxgpXkim0XNmvgWYlI1TGiEiFXw7L",
-	"SkBm5j47Pp6iM417gdQ5bqCUGtYYLVhFM8iQJIWijwzRqlgAf4WWmOQVBzOBMqknxUiwK6qJByMOJagP",
-	"Cg0IuwneBdVkDe4rGsUR3OGizBV0Xyzn6VE2h8kLPE8nz5ZzmLzEz48n8+wofZG+WJ7go6PZ0WwexRFR",
-	"IDWEH8URxYWa76FgonDQQia++w7oSq6j0+P5PFbIdX8fKVRKCVyt+d8//9vk/z785bOoT7P3ccRBlIwK",
-	"0Bh/y9kih0J9TBmVQKX6iMsyJ6nG4qw0I/7yi1Ak8Jt3nM84LKPT6N9nDSvPzK9i5tbVOw5yhoYrZIpk",
-	"PQGgGWBSc0BoGzt65vHKfRz918QS6MRw5O6ZjnXv9RntwdW0s+USUgnZJQhW8RTCzM0Wv0AqFaniVCKm",
-	"+Y5WeY4Xig6UzIijkrMSuCQG1rgkPwIXxMCxg5k4uiE0C/5gKGPgB1HiNPxrRbKwgFHAJ1xJ1Z/NpnaL",
-	"RsSZu6lFznJFU1iSW/iJ8ZtlzjZq0fbFUkaXJANqDrJkvMAyOo0yVilYxIpujRA6ikMCyXCl2k2RICYU",
-	"eEIKvNKrdUHavk4c3U1YQSQUpdxGp0ucC1A31KSL8zBgNvYiyRgA+YNj/6b+LiHI/a2iWQ5fkhUIGdJf",
-	"Yo2Pn784vYq0ZFJaaA13KNPjlfZS38Ct2Qwt9GKIUPQllhi9k4zjFbxCCjpGBVIlWzdYICEZNyy1G3T3",
-	"cXSOaUYyLAMUfobcxY06VSunjAqSAYcsblQnBywY1QJXyVwlEoVERKoDdKhkzQT4pL9gLAdMIw1xLAbY",
-	"QqSMfyxdSSL30MLFAaRwoSjBLBm7W7lz1lfpkYQi1RWb1Eo4VaiV0wYH3oAJKUrGNdmUWIn36KZaKD6s",
-	"5BSTWf3HTOlyTnE+c+vpQ5/jSuD8O0Jv+oh9QwEJCSVaclYY42dblJIV6MmScCGfWuWLUlwJQE9yLOTT",
-	"KfqJyDWrZEORRhVjtN6WSksLIvoYd4P7p7jIhKJxN0BNVUwsgjiyX2DO8VZThMQSCquq+vRSGXjvUVBv",
-	"9KhLWPbQ7BbwNxqLTQ3zR0SkEjervsDN4DYpWLZLQDrmGpCQQG8JZ9RB8UFSNs+L/tGcsbZ/1fs4UnfI",
-	"R40sOVO0wkcM7qCznum2i5szBtEauGnB0psa4OMALEBKQldG8WcZMarirQcrc/i+YaF1zKoy2gUtSQ6f",
-	"a9mrjDOEheU8QhFoO2UajbpEByoKdyGtdW5cpMvzs6Cal5wsKnWvZIlTyYy9dgDnwi1wIrdhxiUrivPE",
-	"fB9k7KLAfBuW072LfAklUCVctgEa5ZzxsFWn7CElmazBP40CtKjEQiV8D7EqozjK2IaG3cSWdDGTPwSP",
-	"LLXd+R1eQC5ClN6+hjGezSzCqAjciGMirUOcsirPtLOzAJTZrV4pUU84usV5Zd0hsqLOgKgR6+65IvJN",
-	"Kb7HFK9AKUHz93vGFFeV2eItZ2ZdZdCX+DVVh8+cJF1WuTb086JZgYJUavVCsBybeQL4LUnhexDrADQH",
-	"rZqaxtpn1CBZ4iqXlhHifQLzvnUtf34UddkV8xVLlWufV3facdUsN8r28sHwoEN68H3Q/C7kH7RIC+cP",
-	"WsFH925gEyEJi1FO6A3w7EBw1wT4gEOGxMtrykm6VurzEkSVywDz/aS4zlhSeQ4c3VC2Ec6y59a3/Fwg",
-	"UXHOKpopbTFFPyifTjNiigvIz7GAWEt9E+U6uzijON8KHQYxS+x3PNNKSFY0YiWsjw4R5AMga+CT9WTZ",
-	"LmOsI/m0feLg+58Vzq3KqBE3jw/wBgbO2ngHxgoDCeJcadk7uU9n770921Dg52tM6F4ztBkZprNBE1oZ",
-	"8lpsNw4aB+xcs436jghEAXQEjOkfle2gXTTP+tfuonUw+yY8XghrIgYMlRyTog64UibXhK7M39BSnR67",
-	"k2xn7MMpmtqSgVu1fRzlTJmhBUhO0qBaYAslSSA7k21fEUuYSFJASJEbk7wX5PzqHL14OT9C2kbU4UIb",
-	"uUVX1Xx+ktZRCv0nzJ7YuPL/lhxuCavE05kZmBMKZkzQjtBkMdpL0YE7zfC7gkgmqhCglqUhFo1hL1A4",
-	"n7zEk+WH3148u/8sdEY9ab9rrIMjNpakrmNh6+a30FMfcqxTVfPA4zlWr+8grSRkjx/T2ittmhhXVseG",
-	"9qqvQGAsQM1+KH8XVb3Tc77HZbQ3VlZHTvYe8XYHVX5ExM0t24fBvgCcwTFh9Ctjywf8ADci0RIidHK4",
-	"IzJJredXUwGh8uTYJ4Ljo2dfPPvryYtnX3jUMKm//esgXdTJmNia8wmWYZF0cnLyMihG7DwhoUwIzeDO",
-	"pgosec71f/HOTFB7kcF4cwFCDFFfE8HrBhK/rdWrCxYqeJp8mM2boDdvvv+W5Dlkyqr7EnCmROfru1Rr",
-	"r8CtOyTTB0HgRvUZm4v4QI+75BCiqa+M/dGPx0hM8iBclgTyLGQcAodThNF/vHvzg9M0iFAbfKszYSZd",
-	"cWr0ibrGoD7pgkTvG7ujhS7zNS4DGUZWgFHktVmhfEZtPWCaWTdyjW8BFVqPGPy04dFV50vGFyTLwKTK",
-	"Sn1GB3tlvTJ5Jm4gCyr2HaFhyap0DeIcV2IgSVMQIdRd1PHV/73Tp2tMV5B5sc76wktljoftF2VXjc6q",
-	"6MEHR4QVWh5P030DODdWTjhOd6DhvwQsKw473Yg+1HqkZ72+sAnTC6+s9R22QfIYVjvhwEuzd+zBwLtY",
-	"iFO+qQpML+GWwOZyQM79tN4ijErgSsAVlZAoZ+zmFRIgbYIGIBPJWq2UcL0UMjFzd8ta71EmE02CURxp",
-	"VZcURBRYpuvI0/LJLc5JpjVg4nFSogcSukrcekKbz5uklbvK8yIpMVfMkZhwWBy1svcJoSmjaV4Jcqsm",
-	"2OicOhuHkrOsSom2hJRi+zDCA7+wVGkTr32KxDbtmjg7dw9p7gsELSpBKAiRpFjCivFw1FHdUEFzUOll",
-	"kFV1NjzZEJqxTVIQWkkQOwwjT7e2CGWEJdX4vgoULriwy6DrRyP6If7+NgrtyS6dviR0BbzkY8P5S6I+",
-	"1cbUmPFCJgJgHFycXLNWZMAh1YGWzwVSyNT2hSkMMgGTVwjSNTPqyq+keH4S2kskDu3wsMAWEYnyrYuH",
-	"zc7xIZBhqXFBU0hSVjl/vQmW7KdRHbFI0kNDFkrxEzYY0ueQArmFbDxJcCggI1YCBdB8zjiHXJffwC3w",
-	"rWeqEIEyRgHhBaukLUcyBPPK0EGVEYkkxyTXCRWzEGEUkT5NPO9W1wROaqRUgkuSeFpoxBXtxMGCj3rE",
-	"oFBqjahLQNqgel2UcmsroayUm4iUlZC1QofDa9sCkv0XIuImkSwHjumQTvcSPx3/QJgwlFYvnwtk9kZl",
-	"5YoIhvJE+ajIYsvVtTObqp59OahAQFeXWADQAf9FG+2YIpwDl1YSDSSRGC8Su98Dmdas4Q47Igauhh+u",
-	"wbqxHk8M9xi2DUIP8V3oB2m4yxxdVugqrbaS84RRjyhD5kBH+YcMv8ZoMTVzAaulKZDyLC7fcNlFnqHy",
-	"qq7VPZBgdmotrAo3a5YDWhKdVkCE6mpLpSBEnxoHNjAhYS9KtesirWqngQVTV+oyHj5NdcxIqKS69KVR",
-	"ZCN3qetlDtgGkjTHQgzGxkWT7GFMGh+zLTUYKyY5KYgMFnLVXuiDijPa8ctO9Y3JJQnItcFdl3q90rkD",
-	"qz1jl3KyRKRO8tASrKEiFC+5MQpRdSR4JJpWuBxPa18bJTFmXd+LS5oAxa7V+y7kwNodK3cUsvu+Zcjq",
-	"HFe4oog1MfTti5hdd7tkTOogjMtNDhfFGIqrJeVe9W0n1MJxYGGJ+QpkQmjSMWRrGBxSHKWsVSFxUQbj",
-	"doYrWs4yAppBdor+/v48RgVJOROmUL/NNIO5qHYkaDeuPbcfS/2jSNZE6fbtaFL/sV7jzCwxlvA3mFNX",
-	"1TQyaDSmGqltUuCGikLE2KnCbZAVUuBNAq2vuf8Jy7HfcLIiFOfB+qxeAGWv9dEtdLeZpsOKvPbFYT5d",
-	"0Ve7atMMHDRAg+BUwmIfZey1qz+SUvauP84PO5SSWiUKnWSx+q1XqhI3RQPuK1SVG8yNmBsleAzA77Xd",
-	"cGEmHM3ne2jID4aLG1JOWGnCzhObNzGz7uPorU3AW6l2JgQIMVTj2q2R0Tn8pEOQ+2NYJrlorYCWyhwc",
-	"W9EMuJCMZeFwuS5WSmyCIjQkFFJ3d6/TnuMKCG1idKfV1U2kagqWFddeOF1VeAWJx6j7w1VWiiU83fuQ",
-	"yJd4D7Egepl+Px3dZPxsLcbIzHR7XudCoUPWuA/yovcIq5/3ffns+RfeewuSNXypA+n97NuObKR2nwMu",
-	"y+tb4FukTaXu8uhHUxtqsmPA1S8mqle/njOP5To1o7uQYtKogfQSoUJiOvTkqsRyHbh9IIKlf0sGio2a",
-	"BFM/pDL8UsRJhOap31rKUpzOZq18nH0uJ2aNnTZxCZbd1GUVlntYUuerLDo94LRuGCKoS53uBOOcdonD",
-	"1kWT3Um83eV6dW11SBLteszTy+1xwNnW5IAT91msK108n3x0SfUlpEyR9pknlsfpgRGiyauVV4ZTWIF0",
-	"op25YJqXCUWuWsyZ8Qmu1dWoktYd8/e/zhzSk20HkMOS0PqpTSDK4R5U1wEORKgOvbtw02ABfUu/PRhI",
-	"YxSjo4HBxGMwUdgUIiumyzDPxuCkm03cO+GPkRtsLlvRG6qYbsRde/nDEfm+w/KJv3PCj1tCcbT2sMzd",
-	"R2TSLKmDb8GNYePG5AsuI0IslqPmd6PbTRFBjFie6afZhCvtf4b6C6LNmglAYXNIVx0ziXDBdGYOiiu6",
-	"ZHnONjrTUzRBRrkmAuVEPxdFmssEwjmjYN7Uj7IkgiBoORfz/R6qn8NsWOHt8Rgu6BJNYkOeu2vwjsak",
-	"d/q50H9YinL8jNGSL5zCHD/t4dnJBsUKvlUx6v2IF8TYP/jxMpRj9xrprx6SyvuwU5f+ofNhowKpbkLy",
-	"OO0LfscsmtNU41+j/uum3h6UHPsz8fRIiacCJM6wxPteTI16Zf2YWaySkwLzreaUogBqPPGwFYlTU/S9",
-	"LcFFFxbKAhKSK4dg++AcbGMbjE2kdd3Vf6UcnQUnOUAGOXi8s5gYyyaD6cAH5P/+TN8dmL7zFVRYy+6y",
-	"LGpU9y2Lhk1Hy6dPqtpBSFJgnXAj4sYPahkuqK3LNVkF3rIPrHpTLSCVeaLkFh5jfQ9KQNA4EkTCRyN8",
-	"5zOxMSTiI2+wjVIPpEFC6QmywUTo5UPzoJahbUu27s/nuIBcHeUflHDdlWBta7eUE0lSnMdIkWCMDEXG",
-	"KGcbxDiywZ5dVZaP1I2jpyP2x2E/JefWTwkv3GvKvlWge0Karlf+s0NTwZXmRCHWBE702ygdzBAl5Lmt",
-	"lQqqCEtR5639DT3tO6rnQowVfbufjA7JjdYz0vGta4wfqxsVYNuOURtTCizmxc3ITjWHy5rBtM2QDh4q",
-	"+xhSm7uer46RfuOftA5KRg8tIanYRBH2P8zaW7oRfJ9W4PJnM/ND3+zZk5fvGyx9md384EfJOlGxIU1c",
-	"pzU/TskRYV5V/TFMxQ7ZPcAK6CphC2Pvorvrp+61W7hkoRJSrxGq98LXmYLitFP5ajLYzvGO66aHXtCp",
-	"03JwSaRARE6v6BV9QwG9ffPuPSKi32jWLKZG2x7AKSug7pii5bjreWoa2SFM0XWn0ep1bNPYupHuFXUd",
-	"SolASw5wiohEvzBCzXMFXlFqCqv9KkDG0QqkcFWzRKwhc2fSbTdihHPB6q6yXAGeu4z7FbVy0twHu74x",
-	"GhgrBgLhDd6iTH2iTCKwEGw33VXQ+rvR60i/AdZimLvGvV6HJ7ONfkWDHOeaKajAW7QAXZQ8Ra81c+mZ",
-	"10ONYa+v6BNXrPB0is7Qs7s7JPDWakgvYa8AuuGMrl4hybUyR8wiimS1/20hYVoMPr+700e1p+IgOdHH",
-	"V2C8otdev9hrZAsv0WYNHOqHQStyC3SK3usumzgDjq79ZrHXaoxJFukHHAXOAFVl01zaHX6tn0PrDMUV",
-	"vZ6ZfiTiGj15y/W7aagEknAnn8boemaerf56rQ9/PdPZ7V+v0RPpWRduVGvQ9VMNbdMxAy1AQ0Zr0rO3",
-	"FyY5kpMUbPzVWaklTtcwOZ7OoziqeO4VKGw2mynWP08ZX83sXDH77uL89Q/vXus5jRKNvmF5AeLrt+/V",
-	"duhd/Vy2VpvR0XRuprASKC5JdBqdTOfTE9v3QwvgGS7J7Paofo08057gryZkzIwhoxSAJqaLTN3ADHBv",
-	"LtpK7/TnsGndDJl1ulfff6jrJP7Gsu2OFseHtTbuPmS9b4tZq/JaXZaP5/NPsL0NwQ+0WA4UKE/RT2vQ",
-	"LbWJNM8LkKif+5NaYi5Ytu20ZPaFpd+UfVeH5VAf949p0hxHzwwYQzNqcDedp+Po2dHJYeOPjw8c//Kg",
-	"8c8PPP/z+fGB408OHP/soPF1KHb0HN9RjL4iTuc3VoFp0+9khOkwsWZMAMLIq56TeCW0BeN8/g9qaSdi",
-	"XJx1tIhxwaY/qojplqz8ziKml+V7iIhR5o1ZRomWkglBlLL/U8z8KWY+rZjxXBPb7M7Z27V/0VSy1J0z",
-	"BiRMWndgXkFAnnwN0vZo/oTsaHcYYELXaHj6CKDz12s6DMd1xY6AlINul+LAVYPDwmtdt5sZgpdtSPMJ",
-	"4WV3CMDrQmr36TFA5cSckmQlZykIobzCXbAx5a0NaDol2Dhdo7o6VwtNLG5si17nRVoXqCp1l/YNq90d",
-	"lusytx60L21J7SfUFa7UOABvU1buXcpGBqeeGPn0pzjzT1C7z+Yo5p+baXucrvwYZTo4/ni0oi0dX2Vu",
-	"dDsqJZYQbdk5LdK5v///AAAA//8=",
+	"7H1rc+M2lvZfwct3qpLU0JbsvszE/cnjdBLvJOled2eyVXEvDZFHEsYgwAVAy5qs97dv4UaCJChRbncm",
+	"s5V8iVsEQODg3M8D8Jck52XFGTAlk7NfkjXgAoT587KAsuIKWL69goriLRT65wJkLkilCGfJWXKdKFHD",
+	"dYI2a2BIrQFhJjcgEJFIrbFCfIkwQ4AFJSAQFyjnLK+FAKaQgP+qQSq0IWpt+kpcArqF7XGSJjJfQ4n1",
+	"G4HVZXL2s3lT8iFN1LaC5CyRShC2Sh4e0uTKDnT51XCC79fg3/OZRKRI0ZILRPlKdl8SG1SJ7flSgRiO",
+	"+g5yzgqJFEcbTBRawJILQEpsCVshvMKEdYcvCSOlXsa8mT9hClYgkgf9sgoLXIIakv6vsB2+3q1XWspx",
+	"ZoiG5BoLMP8i7A6kIius2x+jc/N4AZSzlZmzbuOIcoak3gozEGZcrUGgBS+2qd4rxfW2XLufgRUVJ0yl",
+	"iCi9vwKWtYTC9n1+enqMzs3eS6TncQuVMrTGaMFrVkCBFCk1fxSI1eUCxCu0xITWAmwHxpXplCLJr5lh",
+	"HowEVKD/0NuAsO8QLFB3NuS+ZkmawD0uK6qp+3I5z0+KORy9xPP86PlyDkdf4henR/PiJH+Zv1w+wycn",
+	"s5PZPEkToklqGT9JE4ZL3T/YgiO9B53NxPffAVupdXJ2Op+nenP9v0/0VioFQo/5nz//v6P/+fDHPyRD",
+	"nn1IEwGy4kyC2fG3gi8olPrPnDMFTOk/cVVRkptdnFW2xR//LjUL/BJM5w8ClslZ8v9nrSjP7FM58+Oa",
+	"N45KhqErFJplAwVgBOCokYDYa1zrWSArD2nyH0eOQY+sRO7u6UX3wczRTVx3O18uIVdQXIHktcghLtx8",
+	"8XfIlWZVnCvEjdyxmlK80HygdUaaVIJXIBSxtMYV+RsISSwdezuTJreEFdEHljNGHsgK5/GnNSniCkYT",
+	"nwitVX+2L3WvaFWcXZse5JxqnsKK3MFPXNwuKd/oQbsLyzlbkgKYnciSixKr5CwpeK1pkWq+tUroJI0p",
+	"JCuV+m2aBTFhIDJS4pUZrU/S7nLS5P6Il0RBWaltcrbEVIJeoWFdTOOE2biFZFMIFDZOw5WGb4lR7i81",
+	"Kyh8RVYgVcx+yTU+ffHy7DoxmklboTXco8K019ZL/wJ39mVoYQZDhKGvsMLoneICr+AV0tSxJpBp3brB",
+	"EknFhRWp3aR7SJMLzApSYBXh8HPkF27NqR4550ySAgQUaWs6BWDJmVG4WudqlSgVIkpPoMclay4hZP0F",
+	"5xQwSwzFsRwRC5lz8bF8pYjawwuXB7DCpeYEO2TqV+Xn2SxlwBKaVVf8qDHCud5addzuQdDgiJQVF4Zt",
+	"KqzVe3JbL7Qc1uoYk1nzj5m25YJhOvPjmUlf4Fpi+h1ht8ONfcMASQUVWgpeWudnW1aKl+jzJRFSfeGM",
+	"L8pxLQF9TrFUXxyjn4ha81q1HGlNMUbrbaWttCRyuOO+8XAWl4XUPO4b6K5aiGV0j9wPWAi8NRyhsILS",
+	"maohv9SW3nsM1BvT6gqWg232A4QvmrqbhuZPuJEUkzImnNp3Mtug3VxU8gLoMbocbAmqGQUp3WbJutKT",
+	"scrh19kp/8a41Cu4j+/hZh1xPn+ynlmwOorzW8N2u+XWvCacTExdX2jNvhratgLuMk3fHbbIr2jEGAG7",
+	"I4Izz7CPMmiUlsOpeb94/6gPaWJ4ZFLLSnC92WJC4x6hm57+dWk7x6gERVZa8vy2Ifg0AktQirCV9bGK",
+	"glir/DaglZ380Icz5nxVW0OOloTCZ8bMaT8YYS83hCEwLmHAarsW0aOK3rsox9lo9OriPOpRKUEWtV5X",
+	"tsS54tY1PkD04A4EUdu4jiQrhmlmf4/q0LLEYhs3iYOFfAUVMK0dthEeFYKLuAOtXU+tWlxsFZFjq4Fr",
+	"GQbjdZWkScE3LB6RdxS57fwhOmVlXPzv8AKojHF6dxk2TrG9CGcysiKBiXK5h5zXtDBx5QJQ4V71SltV",
+	"ItAdprWLPMmKeV+t2Vi/zhVRbyr5PWZ4BdrfsP9+z7mWqqpYvBXcjqtjpwq/ZnryhTday5qamIqW7QgM",
+	"lPZgLiWn2PaTIO5IDt+DXEeoOepANjzWnaMhyRLXVDlBSPcpzIfOssL+SdIXVyxWPC9StKT1vckRGJGb",
+	"5OaGZHjUJAP6Pqp/n/KPGqSz548aIdzu3cQmUhGeIkrYLYjiQHI3DPiIScbUy2smSL7W5vMKZE2VHHEN",
+	"rNNKKQh0y/hG+iBKuDD+M+0BCcFrVmhrcYx+0OGzEcQcl0AvsITUaH2bUDy/PGeYbqXJONkh9sf4eS0V",
+	"L1u1ErdHhyjyEZK19CkGumyX39vTfMY/8fT99xpTZzKajZunBwReI3NtAzHr8IICeaGtrHX/dtnsvavn",
+	"GwbiYo0J2+vxty3jfDbqA+uYyajtNhYWgH0UvNG/EYkYgEk2cvNQ+w4mGg4CLROZu1h+6IPjhXQuYsRR",
+	"0YFAk9tmXK0JW9l/Q8d0BuJOip1pJm9oGk8G7vTr04Ry7YaWoATJo2aBL7QmgeJcdcNyrOBIkRJihtxG",
+	"P4N88tcX6OWX8xNkfESTmXVJcnRdz+fP8iYhZP4Js89dCv+/KwF3hNfyi5ltSAkD2ybqRxi2mBwQmhyp",
+	"Efhd+TqbwIlwy9Iyi9nhICc7P/oSHy0//PLy+cMfYnM0nfZnIUweyqXt9HIcbX3/zvY0k5wavzYy8HQx",
+	"7Ot7yGsFxdOnD/dqmzadWDRpuL3mK5KDjHBzWDXZxVXvTJ/vcZXsTUs2Saq9U7zbwZUfkdz0ww5psC/X",
+	"afeYcPa19eUjcYBvkRkNEZs53BOV5S7ya7iAMPXsNGSC05Pnf3r+52cvn/8p4Iaj5tc/j/JFU/dKnTuf",
+	"YRVXSc+ePfsyqkZcP6mgyggr4N5VZRx7zs1/6c6iW3eQ0dR+CVKOcV+bLO2nhf7amFefl9X0tKVHV6JC",
+	"b958/1dCKRTaq/sKcKFV5+v73Fiv/cmUIQkiK2rm2C4kJHraZ4cYT31t/Y9hPkZhQqN0WRKgRcw5BAFn",
+	"CKN/e/fmB29pEGEuz9kUHW1l6MzaE72MUXvSJ4l5b+qnFlvMN7iKFHN5CdaQN26FjhmN94BZ4cLINb4D",
+	"VBo7Esvc9c35kosFKQqwVcnKzNHTXnuvXJ3L204OLMZYQ+XE63wN8gLXcqQeVhIp9Vr09PX/g9nna8xW",
+	"UARp5WbBS+2Ox/0X7VdNLmCZxgcn3/W2PJ2l+xYwtV5OPE93oOO/BKxqATvDiEhOtc96LuqLuzCD9Mra",
+	"rGEbZY9xsxNPvLTvTgMaBAuLScq3dYnZFdwR2FyN6Lmf1luEUQVCK7iylgpRzm9fIQnK1cIACpmt9UiZ",
+	"MEMhW57wq2zsHuMqMyyYpIkxdVlJZIlVvk4CK5/dYUoKYwGzQJIy05CwVebHk8Z93mSdMiGlZVZhoYUj",
+	"s+mwNOkAJTLCcs5yWktypzu47Jyem4BK8KLOifGEtGH7MCECv3Rc6WrcQ47ErsKdeT93D2vuSwQtakkY",
+	"SJnlWMGKi3jWUa9QU3PU6BVQ1A3wINsQVvBNVhJWK5A7HKPAtnYYZYIn1ca+mhQ+ubDLoRtmI4Yp/uFr",
+	"9LZnu2z6krAViEpMTecvif6rcaamtJcqkwDT6OL1mvMiIwGpSbR8JpHeTONfWAyWTZi8QpCvuTVXIWjl",
+	"xbPYu2Tmtx0el9giMtOxdfm43hQfQhme2xA0hyzntY/X22TJfh41GYssPzRloQ0/4aMpfQE5kDsoprOE",
+	"gBIK4jRQZJsvuBBADdIJ7kBsA1eFSFRwBggveK0c8ssyzCvLB3VBFFICE2oKKnYgwhkiQ5540QcyRWZq",
+	"tVSGK5IFVmjCEl3HUWxN02JUKXVaNGibLqlel5XaOtCZ03JHMucVFJ3U4fjYDquzf0FE3maKUxCYjdn0",
+	"oPDTiw+kTUMZ8/KZRPbdqKo9XmOsTkQnZRY7oa7r2QKo9tWgIgldg2YBYCPxi3HaMUOYglBOE40Ukbgo",
+	"M/e+RwqtHcNPdkIOXDc/3IL1cz2BGh4IbJeEwcb3qR/l4b5w9EWhb7S6Ri5QRgOmjLkDPeMfc/xap8XC",
+	"EyNeS4tFCzyu0HHZxZ4xJFvf6x4pMHuzFjeFmzWngJbElBUQYQ04IwJNGHmBTQkHWapdC+kAy0YGzD2q",
+	"aDp9WiDSRKrkBmXUGrKJb2mgSQe8BrKcYilHc+OyLfZwrmyM2dUanJdHlJRERTFzTRT6KHBGN3/Zg8/Y",
+	"WpIEahzuBlX3ytQOnPVMfcnJMZGeyWPRbmMglKC4MWmjmkzwxG1a4Wo6r31jjcSUccMoLmsTFLtGH4aQ",
+	"I2P3vNxJmz2MLWNe5zTgil2OftmeFV01DXsjaS7VA3GuMisooa7aOSTnymRzfJFzHF1jWbdRuXv9ANeh",
+	"0bIjAyssVqAywrKeR9wQ8xCUlXZ7pcJlFU0AWvHqRN0IWAHFGfrx/UWKSpILLu3hiq70jRa1uiml3UwT",
+	"5A+wMg9ltibaSdhOlpm/NWOc2yGmStAGC+bhUROzT1NgTV3fBLdcFGPGHnK63ayYJ/A9L4D+6EPlXq0I",
+	"52so3vNbYCPmoMLC4KcJq2plG3pUjlQSUZChXQ5cPP38x3dfjdSgdsGLC4cg+172Sxcvn0dfpbmwbKEg",
+	"/SXcASu4QAWxICLjstoYDKlasJFyb7veYIPDuLNWe1oozukFpnTscS3iPft4S9MuHK47u95UWsp3KBnj",
+	"jLZGO3QO/wUPV7wRZEUYplEI4CBHt9fB7R9bccXMw3CE+1J9nw5X2MVg24ajMU6UnNqM7OOMvaHbR3LK",
+	"3vGnhfqHclIHBdPDI+hnAzRU2uJS/E+orjZYWAM4ySRZgj8Y1/TSdjiZz/fwUFhvkbekOuKVrWwcudJc",
+	"49W8dRgPZ+/OpQQpx2DUfRiWgYlkPYbcnya19WvnaHacqdG2NStASMX5CMrd4OEyVwOLNYlVbfzam8r6",
+	"NIyqq73vdOz7tXrDwaoWJtHDVjVeQRYI6v6MqNNimcj3HgsMNd5jfMsBmCREPLRFZQf3mQh+6PbrLSg2",
+	"yWbvo7IYHKkcQgu+fP7iT8HpKVK0cmlqNcMC746Ct8nQRNyg18ZVME50f3j0Nws/tgVYEPqJTRw3Z2Ht",
+	"0dceLHnXpthKfaSCSZhUmI0doKywWkdWH0mSmmfZCJ6trWFGPJbRc19eI7QHd9dKVfJsNuuUfN3hVzlr",
+	"PfgjX8Pbc+jEGix/TKwpibrtDIjTWWGMoa5MRR1s/qPPHA56T3bXiXcjQhv4fkwT7TqaNygfC8DF1sIM",
+	"Mv+3XNfmfEb20aj9qzBejh4OMsdOEC4cEHMQ9L1CFJYK8Vr1MkBY3kJhjlDBfUUxYTI1GIwCdJQjG8jl",
+	"olbIHRHvF6CHorvYeQT0zRJhtKyFPfpuD3i2gFI9dbsaTceoYORxMMZP3e4K34JsKnQuNbZZa9H3tRwt",
+	"9b30UwwWty/JZSjH3Nn/HziqOCX5tiHhYuvKDB9xkLMQvKpiYdM7n3MNNJtflqHDZ+YCAom38eAvmPv0",
+	"XKY5nRfRe81Zq9jZqrJS32IZAcO++/b86PTFS68StX4QtT1uYo8Ic05RAUvCjIjLQ/Gl4bmumCiPKmpP",
+	"P14RRjhL0Rpo0Rz17TGO1wR4JQCMwiOy+VvWKy0L5k9CbSGhIDLHojCYCgeB/hCvqMR33rA72Hsehjke",
+	"LOg2XhSqZUVyf5Zn0n6/811ie26zWfFY0acydg0eJD0mHKsL+KjZu16Oxb51KhKqm2F8GjzUFeRceyLn",
+	"gRc9zW2f4EkGp+e0dor7+736J5XcaFjCkMeP+3xchpvoYtIhlx3991+NMRbWdDO5Qot6c845Uvfwt9k0",
+	"JQ9EmCnG+wLU6JG6TjjyaCJNiWM8D4xCkaLQofZokubtAotiyp708UV7O/w20ELtYmt2y7SPNGGtA0TR",
+	"BATQYQijXxkCJByjeF57HJbnI7A1jtUhDLiniHEboUeHkTERo6h9bh0WCytMEaeFuReHCB2snaPhgGiz",
+	"5hJQPHr13hwuucHqQHnNlpxSvjHYj7ItO6o1kYgSc1cHMlImEaacgb3QaJJBjJKgkwua708ohqimVhTe",
+	"nk6Rgj7TZM5T3I3KP5kC+Biio/5poKXpPSZrvjioaXq3x+OV2i3W9K3LSSdKg5zz/sZPh1ma+q6J6cVD",
+	"wD0fdtrS3zRCZlJF1HfInubuqF8RV+Mt1fT7Kf7vgnEeBZf5HYryRFCUEhQusML7zlBPunflKXEtlSAl",
+	"FlsjKWUJrGjyKkMvEuf2GNi2Ap/5WGgPSCqhA4Lto1FZTweuaZyMqdCaftw7NsN/RdSO2xdygDLz9Hjn",
+	"tnSqvI0ChB6BCPod0HMgoCe0dHFzvctFabZ66KK08j5Z0X1SH6HB4mTaWQ2LGVYKGjd1TVaRa3JGRr2t",
+	"F5ArmmkFiKe48aOqFMweSaLgozd85wn0KSwSbt7oZZgDkkYZZaDIRgEwV4/FvziBdhfr9h9f4BKonso/",
+	"CWizC1jTNZO5IIrkmKZIs2CKLEemiPIN4gK5rNGuAxxPdNHXwEbsT+h+Ssltbim49Bc1DN0Lc7O3vbs0",
+	"vNHAgsNzSvTG2gyMOXZtsiKyAkqjdbAuR1103m/5ad9Ug1hkqurbfRvFmN7o3FAx/VY8GxCbO5Cwu1Tb",
+	"eGWaLPYw78RL8A7XNaPl+jEbPAb3GzObu27GmKL9pt+WMaoZg22JacU2HbH/zPdeyF604FPi6mfb88PQ",
+	"7dmDx2rrX5GrJyqKc/DnGFwm3qUqFdzbCrlElNwCwgxxUYC55n2z5lrvGemT0WuDw3BxWIahYwBNUdMJ",
+	"l+nY/q51bEeGTtrQTrUPwhRjL6U45n00EJ6PM+xE2kPqvw33uCdqj/B8+o6Ho3Gw0N0o8gcTUy95DKwQ",
+	"XOEfXJji3V951jtIZEEZng3T5rruIGPXuyx7SZTh5Wt2zd4wQG/fvHuPiBx+IsEOplu7r1fkvITmAjpj",
+	"u/xt/fYKZi07N71PBNykDrJlPgFxzfzd+kSipQA4Q0Shv3PC7OlPUTNmz6mFdXIu0AqU9MV8ItdQ+DmZ",
+	"Qn+KMJW8+R6C0IQXHl12zZxtsOvB/ho+Q4wVB4nwBm9RwS2QBgGL1OoNtX60vgwyV6oY0yP8JyeCCzPt",
+	"aywg3msr2wWVeIsWYM54HaPXRrhMz5uxTxrcXLPPPTDvi2N0jp7f3yOJt84rCMBpmqAbwdnqFVLCODCI",
+	"u40iRZO8cJSwNzG/uL83U3WzEqAEMdPXZLxmN8GXDm6QO37Sw+asyB2wY/Te3A+Ptda8CT9zcKPb2Eqb",
+	"OQ9b4gJQXbWfRfGTX5vbZUx555rdzOz1bvIGff5WmGtooJZGUX+RopuZvQXkHzdm8jczg+T6xw36XAUe",
+	"lW/VaXTzhaG2vYAMLcBQxngP528vbWWJkhxc8tp75hXO13B0ejxP0qQWNADjbTabY2weH3Oxmrm+cvbd",
+	"5cXrH969Nn1axyH5ltMS5Ddv3+vXoXfN7SONq5CcHM9tF14BwxVJzpJnx/PjZ+4aNaOAZ7gis7uTBsww",
+	"M9HvP2y+nVvnTRsAw0yXhV6BbeCPsHYN/dnP8XCibTLrfXfl4UODCfwLL7Y7Ps5x2Ec5+veCPHTVbJPv",
+	"Cr4Pcjqff4LXu/rFyMdBIse0jtFPazBAOaLsaU0km9uTSKMxF7zY9j4mEirL8HNCu74NEvsC0cd8XiRN",
+	"nlsyxno05G6/mZImz0+eHdb+9PTA9l8e1P7FgfN/MT89sP2zA9s/P6h9k8ee3CcMjpOvibf5rVdgPzDl",
+	"dYS9sGvNtb+LUYAUV3gljQfj8xwf9NBexfjc8mQV4xNsv1UV08f7/MoqZlAifYyK0e6NHUarlopLSbSx",
+	"/13N/K5mPq2aCUITd3ew97eb+KKFATUXkY1omLz5oIXDpXb1yTeg3CcvPqE4ujeMCKH/bsPxE5AuHK/9",
+	"YEPawJ0k5AIM8NiTqyGHo9e6ub1vjF7ufr9PSC/3hgi9LpUJn56CVF7NaU1WCZ6DlDoq3EUbe5SjJU3v",
+	"uBHO16g5iWKUpjlO8Sr8LqMLgerKnMvY8Cbc4dRgBAfUvnLHRz6hrfDHaiL0tkeogkW5bOhxoEY+/SzO",
+	"wxk04bOdiv1QYjfi9EdtUGEKAk/HK8bTCU3mxtzuqdUSYh0/p8M6Dw//GwAA//8=",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
