@@ -76,7 +76,7 @@ var _ = Describe("A real fault", func() {
 			stage: stageBadRollout, signal: "CrashLoopBackOff", cause: "bad-rollout", target: deploymentShop,
 			workflow: "rollback-deployment",
 		}),
-		Entry("a container that is killed at its memory limit", SpecTimeout(specTime), fault{
+		Entry("a container that is killed at its memory limit", waits, SpecTimeout(specTime), fault{
 			stage: stageOOM, signal: "OOMKilled", cause: "oom-limit", target: deploymentShop,
 			workflow: "raise-memory-limit", parameters: map[string]string{"CONTAINER": "main", "MEMORY_LIMIT": "64Mi"},
 		}),
@@ -212,7 +212,7 @@ var _ = Describe("A real fault", func() {
 		expectEvidence(ctx, a)
 	}, SpecTimeout(specTime))
 
-	It("is found from the Pod that shows it, too", func(ctx SpecContext) {
+	It("is found from the Pod that shows it, too", waits, func(ctx SpecContext) {
 		needNodes()
 		namespace := newNamespace(ctx)
 		stageOOM(ctx, namespace)

@@ -174,9 +174,10 @@ func stageOOM(ctx context.Context, namespace string) {
 	c := container("main", "eat-memory", "-mib", "256")
 	c.Resources.Limits = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")}
 	shop(ctx, namespace, c)
+	// Now and then the kubelet misses what killed a container. It is the latest end that counts, and a pause follows it.
 	awaitPod(ctx, namespace, "killed for its memory", func(p *corev1.Pod) bool {
 		for _, c := range p.Status.ContainerStatuses {
-			if t := c.LastTerminationState.Terminated; t != nil && t.Reason == "OOMKilled" {
+			if t := c.LastTerminationState.Terminated; c.State.Waiting != nil && t != nil && t.Reason == "OOMKilled" {
 				return true
 			}
 		}
