@@ -25,6 +25,24 @@ func (q *inquiry) nodeOf(pod *Object) *Object {
 // nodeSymptom reports whether a node does not report, or says that it is not ready. A node whose
 // Ready condition is still True counts as lost when its Lease is long overdue.
 func (q *inquiry) nodeSymptom(node *Object) (symptom, bool) {
+	state, known := q.nodes[node]
+	if !known {
+		state.symptom, state.bad = q.judgeNode(node)
+		if q.nodes == nil {
+			q.nodes = map[*Object]nodeState{}
+		}
+		q.nodes[node] = state
+	}
+	return state.symptom, state.bad
+}
+
+// nodeState is what nodeSymptom found, kept because every Pod asks for its node.
+type nodeState struct {
+	symptom symptom
+	bad     bool
+}
+
+func (q *inquiry) judgeNode(node *Object) (symptom, bool) {
 	if node.partial {
 		return symptom{}, false
 	}
@@ -73,14 +91,17 @@ func (q *inquiry) overdue(renewed Value) bool {
 	if renewed.Time().IsZero() {
 		return false
 	}
-	fresh := time.Time{}
-	for _, l := range q.snap.Kind("Lease", "kube-node-lease") {
-		if t := l.At("spec", "renewTime").Time(); t.After(fresh) && !t.After(q.now) {
-			fresh = t
+	if q.fresh == nil {
+		fresh := time.Time{}
+		for _, l := range q.snap.Kind("Lease", "kube-node-lease") {
+			if t := l.At("spec", "renewTime").Time(); t.After(fresh) && !t.After(q.now) {
+				fresh = t
+			}
 		}
+		q.fresh = &fresh
 	}
 	seconds := renewed.object.At("spec", "leaseDurationSeconds").IntOr(40)
-	return fresh.Sub(renewed.Time()) > 4*time.Duration(min(max(seconds, 10), 600))*time.Second
+	return q.fresh.Sub(renewed.Time()) > 4*time.Duration(min(max(seconds, 10), 600))*time.Second
 }
 
 // endpoints says what stands behind a Service.

@@ -10,7 +10,8 @@ import (
 const forgotten = 24 * time.Hour
 
 // inUse sets aside what is no trouble of a Service that was not asked about: that it is empty, when it has been as it is for
-// long and nothing that was read would serve it, calls it or routes to it, or when those that call it do without it.
+// long and nothing that was read would serve it, calls it or routes to it; and in a wide inquiry, when those that call it do
+// without it.
 func (q *inquiry) inUse(svc *Object, symptoms []symptom) []symptom {
 	if svc == q.subject || len(symptoms) != 1 {
 		return symptoms
@@ -19,7 +20,7 @@ func (q *inquiry) inUse(svc *Object, symptoms []symptom) []symptom {
 	switch {
 	case s.kind == serviceEmpty && q.isLeftover(svc):
 		reason = fmt.Sprintf("standing: it was made %s ago, and nothing serves it, calls it or routes to it", span(q.now.Sub(svc.Created())))
-	case (s.kind == serviceEmpty || s.kind == serviceMisaimed) && q.unmissed(svc):
+	case q.wide && (s.kind == serviceEmpty || s.kind == serviceMisaimed) && q.unmissed(svc):
 		reason = "those that call it do without it"
 	default:
 		return symptoms

@@ -225,12 +225,15 @@ type inquiry struct {
 	ailing   map[incident.Ref]bool // Pods that show a symptom, also those that were told with another
 	checks   []Check
 	visiting map[symptomKey]bool
+	nodes    map[*Object]nodeState
+	fresh    *time.Time                  // the time of the freshest Lease of a node
 	requests map[string]map[string]int64 // per node: sums of its Pods' requests
 	placed   map[*Object]placement       // per Pod, once it was judged
 	repel    []*Object                   // Pods with a required anti-affinity, made when first asked for
 
 	serviceIndex *serviceIndex // made when first asked for
 	callers      map[objectKey][]caller
+	callersKnown bool      // of all Services
 	bound        []binding // made when first asked for
 	chaos        []*Object // the same
 	cut          *time.Time

@@ -20,7 +20,7 @@ type cite struct {
 
 // at cites what is found at a place; when nothing is there, that nothing is there.
 func at(v Value) cite {
-	c := cite{kind: incident.EvidenceObject, ref: v.object.ref, resourceVersion: v.object.resourceVersion, path: v.path, value: v.Text(), absent: !v.ok}
+	c := cite{kind: incident.EvidenceObject, ref: v.object.ref, resourceVersion: v.object.resourceVersion, path: v.Path(), value: v.Text(), absent: !v.ok}
 	c.unread = !v.Known()
 	if v.object.ref.Kind == "Event" {
 		c.kind = incident.EvidenceEvent

@@ -96,12 +96,12 @@ type fit struct {
 	failing  []requirement // of the alternative that comes nearest; none when the node is selected
 	cordoned bool
 	unready  bool
-	taints   []Value // not tolerated
-	pressure []Value // the same, of those that mirror a pressure that the node reports
-	short    []shortage
-	pin      *pinned // a claim whose volumes cannot be used there
-	port     *taken  // judged for nodes only that would fit otherwise
-	apart    *apart  // the same
+	taints   []Value    // not tolerated
+	pressure []Value    // the same, of those that mirror a pressure that the node reports
+	short    []shortage // judged for nodes only that are selected
+	pin      *pinned    // a claim whose volumes cannot be used there
+	port     *taken     // judged for nodes only that would fit otherwise
+	apart    *apart     // the same
 }
 
 func (f fit) selected() bool { return len(f.failing) == 0 }
@@ -127,7 +127,7 @@ func (q *inquiry) fits(pod *Object) []fit {
 		for i, term := range terms {
 			var failing []requirement
 			for _, r := range term {
-				if r.key == "metadata.name" && strings.Contains(r.place.path, "/matchFields/") {
+				if r.key == "metadata.name" && strings.Contains(r.place.Path(), "/matchFields/") {
 					if !r.holds(map[string]string{"metadata.name": node.ref.Name}) {
 						failing = append(failing, r)
 					}
@@ -148,7 +148,9 @@ func (q *inquiry) fits(pod *Object) []fit {
 			}
 		}
 		f.pin = offNode(pins, node)
-		f.short = q.shortages(node, requests)
+		if f.selected() {
+			f.short = q.shortages(node, requests)
+		}
 		out = append(out, f)
 	}
 	return out

@@ -132,13 +132,13 @@ func walkEntries(field, rel, key string, from, to Value, walk func(field, rel st
 		seen[name] = true
 		old, ok := before[name]
 		if !ok {
-			old = Value{object: from.object, path: from.path + "/-"}
+			old = Value{object: from.object, path: from.Path() + "/-"}
 		}
 		walk(field+"["+name+"]", rel+"/*", old, e)
 	}
 	for _, e := range from.Items() {
 		if name := e.At(key).Text(); !seen[name] {
-			walk(field+"["+name+"]", rel+"/*", e, Value{object: to.object, path: to.path + "/-"})
+			walk(field+"["+name+"]", rel+"/*", e, Value{object: to.object, path: to.Path() + "/-"})
 		}
 	}
 }

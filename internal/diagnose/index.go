@@ -123,6 +123,9 @@ func (s *Snapshot) index() {
 		s.eventKey[keyOf(ev.ref)] = ev
 		k := keyOf(about(ev))
 		s.events[k] = append(s.events[k], ev)
+		if ev.At("reason").Str() == "Preempted" {
+			s.preemptions = append(s.preemptions, ev)
+		}
 	}
 	for i := range s.c.Logs {
 		l := &s.c.Logs[i]

@@ -22,6 +22,7 @@ type Object struct {
 	partial         bool
 	fields          []string // what a part is known by, see NewPart; nil for others
 	labels          map[string]string
+	owner           incident.Ref // the controlling one; zero when there is none
 }
 
 // NewObject takes a JSON tree as encoding/json, sigs.k8s.io/yaml or client-go's unstructured
@@ -84,6 +85,7 @@ func newObject(t map[string]any, partial bool) (*Object, error) {
 		UID:        meta.At("uid").Str(),
 	}
 	o.labels = meta.At("labels").StrMap()
+	o.owner = o.readOwner()
 	o.resourceVersion = meta.At("resourceVersion").Str()
 	if o.ref.Kind == "" || o.ref.Name == "" {
 		return nil, fmt.Errorf("an object needs kind and metadata.name, got kind %q, name %q", o.ref.Kind, o.ref.Name)
@@ -152,7 +154,9 @@ func (o *Object) Created() time.Time { return o.At("metadata", "creationTimestam
 func (o *Object) Deleting() bool { return o.At("metadata", "deletionTimestamp").Exists() }
 
 // Owner returns the controlling owner, or the only owner when none is marked as controller.
-func (o *Object) Owner() (incident.Ref, bool) {
+func (o *Object) Owner() (incident.Ref, bool) { return o.owner, o.owner.Kind != "" }
+
+func (o *Object) readOwner() incident.Ref {
 	owners := o.At("metadata", "ownerReferences").Items()
 	pick := -1
 	for i, w := range owners {
@@ -163,7 +167,7 @@ func (o *Object) Owner() (incident.Ref, bool) {
 	}
 	if pick < 0 {
 		if len(owners) != 1 {
-			return incident.Ref{}, false
+			return incident.Ref{}
 		}
 		pick = 0
 	}
@@ -174,7 +178,7 @@ func (o *Object) Owner() (incident.Ref, bool) {
 		Namespace:  o.ref.Namespace,
 		Name:       w.At("name").Str(),
 		UID:        w.At("uid").Str(),
-	}, true
+	}
 }
 
 // canonical copies a JSON tree into the form that NewObject documents.

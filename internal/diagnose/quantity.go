@@ -14,6 +14,9 @@ func milli(v Value) (n int64, ok bool) {
 	if text == "" || len(text) > 64 {
 		return 0, false
 	}
+	if n, ok := plainQuantity(text); ok {
+		return n, true
+	}
 	q, err := resource.ParseQuantity(text)
 	if err != nil {
 		return 0, false
@@ -22,6 +25,31 @@ func milli(v Value) (n int64, ok bool) {
 		return math.MaxInt64, true
 	}
 	return q.MilliValue(), true
+}
+
+// plainQuantity reads the forms that nearly all quantities have: a whole number alone, of thousandths, or of binary units.
+func plainQuantity(text string) (int64, bool) {
+	i := 0
+	var n int64
+	for ; i < len(text) && i < 10 && text[i] >= '0' && text[i] <= '9'; i++ {
+		n = 10*n + int64(text[i]-'0')
+	}
+	if i == 0 {
+		return 0, false
+	}
+	switch text[i:] {
+	case "":
+		return n * 1000, true
+	case "m":
+		return n, true
+	case "Ki":
+		return (n << 10) * 1000, true
+	case "Mi":
+		return (n << 20) * 1000, n < 1<<33
+	case "Gi":
+		return (n << 30) * 1000, n < 1<<23
+	}
+	return 0, false
 }
 
 // quantity writes thousandths as people write the resource: cores for CPU, binary units for bytes,

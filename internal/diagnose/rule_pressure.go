@@ -160,9 +160,9 @@ func (q *inquiry) preemptionOf(s symptom) *preemption {
 	if owner, ok := s.object.Owner(); ok {
 		name = owner.Name + "-"
 	}
-	for _, ev := range q.snap.c.Events {
+	for _, ev := range q.snap.preemptions {
 		victim := about(ev)
-		if ev.At("reason").Str() != "Preempted" || victim.Namespace != s.subject.Namespace || !strings.HasPrefix(victim.Name, name) ||
+		if victim.Namespace != s.subject.Namespace || !strings.HasPrefix(victim.Name, name) ||
 			s.object.Created().Sub(lastSeen(ev)).Abs() > 10*time.Minute {
 			continue
 		}

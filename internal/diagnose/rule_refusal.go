@@ -3,6 +3,7 @@ package diagnose
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"kubernaut.ai/kubernaut/internal/incident"
 )
@@ -15,32 +16,78 @@ type caller struct {
 	well     bool
 }
 
-// callersOf returns the workloads whose Pods name a Service, in the order of the objects. All workloads are looked
-// at once for all Services.
+// callersOf returns the workloads whose Pods name a Service, in the order of the objects.
 func (q *inquiry) callersOf(svc *Object) []caller {
+	key := keyOf(svc.ref)
+	if out, ok := q.callers[key]; ok || q.callersKnown {
+		return out
+	}
 	if q.callers == nil {
 		q.callers = map[objectKey][]caller{}
-		for _, w := range q.snap.c.Objects {
-			if !workloadKinds[w.ref.Kind] || w.ref.Kind == "CronJob" || q.top(w) != w {
-				continue
-			}
-			pods := q.snap.podsOf(w.ref)
-			if len(pods) == 0 {
-				continue
-			}
-			want, have, known := wantedPods(w)
-			seen := map[objectKey]bool{}
-			for _, c := range pods[0].At("spec", "containers").Items() {
-				for _, d := range q.dependencies(pods[0], c) {
-					if k := keyOf(d.ref); !seen[k] && !d.loose {
-						seen[k] = true
-						q.callers[k] = append(q.callers[k], caller{w, d.place, have, known && want.number > 0 && have.number >= want.number})
-					}
+	}
+	if q.wide { // one pass for all Services
+		q.callersKnown = true
+		q.findCallers(nil, func(k objectKey, c caller) { q.callers[k] = append(q.callers[k], c) })
+		return q.callers[key]
+	}
+	q.callers[key] = nil
+	q.findCallers(svc, func(k objectKey, c caller) {
+		if k == key {
+			q.callers[key] = append(q.callers[key], c)
+		}
+	})
+	return q.callers[key]
+}
+
+// findCallers calls found for each Service that a workload names; with only, workloads that cannot name that Service may be
+// passed over.
+func (q *inquiry) findCallers(only *Object, found func(service objectKey, c caller)) {
+	may := q.mayName(only)
+	for _, w := range q.snap.c.Objects {
+		if !workloadKinds[w.ref.Kind] || w.ref.Kind == "CronJob" || q.top(w) != w || !may(w) {
+			continue
+		}
+		pods := q.snap.podsOf(w.ref)
+		if len(pods) == 0 {
+			continue
+		}
+		want, have, known := wantedPods(w)
+		seen := map[objectKey]bool{}
+		for _, c := range pods[0].At("spec", "containers").Items() {
+			for _, d := range q.dependencies(pods[0], c) {
+				if k := keyOf(d.ref); !seen[k] && !d.loose {
+					seen[k] = true
+					found(k, caller{w, d.place, have, known && want.number > 0 && have.number >= want.number})
 				}
 			}
 		}
 	}
-	return q.callers[keyOf(svc.ref)]
+}
+
+// mayName returns a test whether a workload's template, or a ConfigMap that it names, holds a Service's name or address. All do
+// when there is no Service to look for.
+func (q *inquiry) mayName(svc *Object) func(w *Object) bool {
+	if svc == nil {
+		return func(*Object) bool { return true }
+	}
+	ip := svc.At("spec", "clusterIP").Str()
+	named := func(v Value) bool {
+		return v.anyText(func(text string) bool {
+			return strings.Contains(text, svc.ref.Name) || strings.Contains(ip, ".") && strings.Contains(text, ip)
+		})
+	}
+	configMaps := map[string][]*Object{}
+	for _, o := range q.snap.c.Objects {
+		if o.ref.Kind == "ConfigMap" && named(o.At("data")) {
+			configMaps[o.ref.Namespace] = append(configMaps[o.ref.Namespace], o)
+		}
+	}
+	return func(w *Object) bool {
+		spec := templateOf(w).At("spec")
+		return spec.Exists() && (named(spec) || slices.ContainsFunc(configMaps[w.ref.Namespace], func(cm *Object) bool {
+			return spec.anyText(func(text string) bool { return text == cm.ref.Name })
+		}))
+	}
 }
 
 // DependencyRefuses ends at a client that a dependency refuses: its own configuration when it is the only one

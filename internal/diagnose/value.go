@@ -13,19 +13,31 @@ import (
 // absent value whose path still says where it would have been.
 type Value struct {
 	object *Object
-	path   string
-	raw    any
-	ok     bool
+	// The place is path, and below it the first n keys of below: most places are never cited, so that their paths are
+	// not written.
+	path  string
+	below [3]string
+	n     uint8
+	ok    bool
+	raw   any
 }
 
 // At returns the value below v under the given keys.
 func (v Value) At(keys ...string) Value {
 	for _, k := range keys {
 		m, _ := v.raw.(map[string]any)
-		raw, ok := m[k]
-		v = Value{object: v.object, path: v.path + "/" + escapePointer(k), raw: raw, ok: ok}
+		v.raw, v.ok = m[k]
+		v.descend(k)
 	}
 	return v
+}
+
+func (v *Value) descend(key string) {
+	if int(v.n) == len(v.below) {
+		v.path, v.n = v.Path(), 0
+	}
+	v.below[v.n] = key
+	v.n++
 }
 
 // Items returns the elements of a list; none when v is no list.
@@ -36,7 +48,9 @@ func (v Value) Items() []Value {
 	}
 	out := make([]Value, len(list))
 	for i, raw := range list {
-		out[i] = Value{object: v.object, path: v.path + "/" + strconv.Itoa(i), raw: raw, ok: true}
+		out[i] = v
+		out[i].raw, out[i].ok = raw, true
+		out[i].descend(strconv.Itoa(i))
 	}
 	return out
 }
@@ -51,7 +65,7 @@ func (v Value) Keys() []string {
 func (v Value) Exists() bool { return v.ok }
 
 // Known reports whether it was read what stands at the place; where it is known and does not exist, it is absent.
-func (v Value) Known() bool { return v.ok || v.object != nil && v.object.Covers(v.path) }
+func (v Value) Known() bool { return v.ok || v.object != nil && v.object.Covers(v.Path()) }
 
 // Len returns the number of elements of a list or a map, else 0.
 func (v Value) Len() int {
@@ -125,8 +139,37 @@ func (v Value) StrMap() map[string]string {
 	return out
 }
 
+// anyText reports whether some text at or below v fulfils f.
+func (v Value) anyText(f func(string) bool) bool { return anyText(v.raw, f) }
+
+func anyText(raw any, f func(string) bool) bool {
+	switch raw := raw.(type) {
+	case string:
+		return f(raw)
+	case map[string]any:
+		for _, e := range raw {
+			if anyText(e, f) {
+				return true
+			}
+		}
+	case []any:
+		for _, e := range raw {
+			if anyText(e, f) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Path returns the RFC 6901 pointer of the place within its object.
-func (v Value) Path() string { return v.path }
+func (v Value) Path() string {
+	path := v.path
+	for _, k := range v.below[:v.n] {
+		path += "/" + escapePointer(k)
+	}
+	return path
+}
 
 // Text returns the value as evidence carries it: a string as it is, anything else as compact JSON
 // with sorted keys; "" when there is nothing.
