@@ -1,37 +1,91 @@
-package tools_test
+package reason_test
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"kubernaut.ai/kubernaut/internal/diagnose"
+	"kubernaut.ai/kubernaut/internal/diagnose/scenario"
 	"kubernaut.ai/kubernaut/internal/incident"
 	"kubernaut.ai/kubernaut/internal/reason"
+	"kubernaut.ai/kubernaut/internal/reason/tools"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var load = sync.OnceValues(func() ([]*scenario.Scenario, error) {
+	return scenario.Load(os.DirFS("../../test/scenarios"), "open")
+})
+
+// caseOf returns the case of a scenario.
+func caseOf(t testing.TB, s *scenario.Scenario) reason.Case {
+	t.Helper()
+	snap, err := s.Snapshot(scenario.Variant{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reason.Case{Incident: s.Input(), Snapshot: snap, Result: diagnose.Run(snap, s.Input())}
+}
+
+// told returns the case of the scenario of that name, with two workflows.
+func told(t testing.TB, name string) reason.Case {
+	t.Helper()
+	all, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Name == name {
+			c := caseOf(t, s)
+			options(&c)
+			return c
+		}
+	}
+	t.Fatalf("no scenario %s", name)
+	return reason.Case{}
+}
+
+func registry(t testing.TB) reason.Registry {
+	t.Helper()
+	r, err := tools.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // model answers as a function of the conversation.
 type model func(ctx context.Context, turn int, req reason.Request) (reason.Response, error)
+
+// Turn implements reason.Model for a model that does not look at the turn's number.
+func (f model) Turn(ctx context.Context, req reason.Request) (reason.Response, error) {
+	return f(ctx, 0, req)
+}
 
 // counted numbers the turns of a model.
 type counted struct {
 	model
+	mu       sync.Mutex
 	turns    int
 	requests []reason.Request
 }
 
 func (c *counted) Turn(ctx context.Context, req reason.Request) (reason.Response, error) {
+	c.mu.Lock()
 	c.turns++
+	turn := c.turns
 	req.Messages = slices.Clone(req.Messages)
 	c.requests = append(c.requests, req)
-	return c.model(ctx, c.turns, req)
+	c.mu.Unlock()
+	return c.model(ctx, turn, req)
 }
 
 func call(name string, arguments any) reason.Call {
@@ -104,47 +158,4 @@ func good(c reason.Case) model {
 		}
 		return calls(call("submit_diagnosis", agreement(c, workflow)))
 	}
-}
-
-// Every scenario of the engine is told to a model that looks around and agrees: it is understood, whole, and
-// cheap. The one whose text gives orders is noticed.
-func TestScenarios(t *testing.T) {
-	all, err := load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	worst, at := 0, ""
-	for _, s := range all {
-		c := told(t, s.Name)
-		if c.Result.Verdict != diagnose.VerdictCause {
-			continue
-		}
-		options(&c)
-		out := reasoner(t, &counted{model: good(c)}, nil).Refine(t.Context(), c)
-		want := incident.StanceAgrees
-		if strings.Contains(s.Name, "hostile") {
-			want = incident.StanceDiscarded
-		}
-		if out.Stance != want || out.Factor != 1 || out.Review || out.Choice != "" || out.Err != nil || out.Stopped != "" {
-			t.Errorf("%s: stance %s, want %s; factor %v, review %v, suspicions %+v, attempts %+v, error %v", s.Name, out.Stance, want, out.Factor, out.Review, out.Suspicions, out.Attempts, out.Err)
-		}
-		if want == incident.StanceAgrees && (out.Confidence < c.Result.Confidence || out.Confidence > 0.97) {
-			t.Errorf("%s: agreement made %v of %v", s.Name, out.Confidence, c.Result.Confidence)
-		}
-		for _, claim := range out.Explanation {
-			if !claim.Supported {
-				t.Errorf("%s: the engine's own %q is a hypothesis: %s", s.Name, claim.Text, claim.Why)
-			}
-		}
-		if out.Dropped > 0 {
-			t.Errorf("%s: %d of the engine's own sentences were dropped", s.Name, out.Dropped)
-		}
-		if total := out.Usage.InputTokens + out.Usage.OutputTokens; total > worst {
-			worst, at = total, s.Name
-		}
-	}
-	if worst == 0 || worst >= 30_000 {
-		t.Errorf("%s costs %d tokens by CountTokens, want fewer than 30,000", at, worst)
-	}
-	t.Logf("the most expensive is %s: %d tokens in three turns", at, worst)
 }
