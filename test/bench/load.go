@@ -1,19 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
-	"net/http"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"kubernaut.ai/kubernaut/api/v1alpha1"
@@ -29,8 +27,10 @@ type result struct {
 	count   int
 	took    time.Duration   // from the first creation to the last Completed
 	latency []time.Duration // from creation to Completed, sorted
-	writes  float64         // requests of the controller that write, for each analysis
+	writes  float64         // requests of the controller that write, for each analysis; Kubernetes events too
 	cpu     time.Duration   // of the controller, for each analysis
+	allCPU  time.Duration   // of the controller, the API server, Data Storage and the load, for each analysis
+	others  float64         // processors that what does not belong to this kept busy meanwhile
 	memory  memory
 }
 
@@ -99,12 +99,13 @@ func (w *world) observe(ctx context.Context, name string, n int, at func(int) ti
 		return result{}, nil, nil, err
 	}
 	label := client.MatchingLabels{"load": name}
-	events, err := w.cluster.Watch(ctx, &v1alpha1.AIAnalysisList{}, client.InNamespace(namespace), label)
+	seen, unwatch := w.watch(ctx, label)
+	defer unwatch()
+
+	usedBefore, err := usage()
 	if err != nil {
 		return result{}, nil, nil, err
 	}
-	defer events.Stop()
-
 	created, failed := make(map[string]time.Time, n), make(chan error, creators)
 	var mu sync.Mutex
 	next := make(chan int)
@@ -140,11 +141,8 @@ func (w *world) observe(ctx context.Context, name string, n int, at func(int) ti
 	completed := make(map[string]time.Time, n)
 	for len(completed) < n {
 		select {
-		case e, ok := <-events.ResultChan():
-			if !ok {
-				return result{}, nil, nil, fmt.Errorf("the watch ended after %d of %d, %s", len(completed), n, time.Since(start))
-			}
-			if err := note(e, completed); err != nil {
+		case a := <-seen:
+			if err := note(a, completed); err != nil {
 				return result{}, nil, nil, err
 			}
 		case err := <-failed:
@@ -154,7 +152,11 @@ func (w *world) observe(ctx context.Context, name string, n int, at func(int) ti
 		}
 	}
 	took := time.Since(start)
-	after, err := w.process.sample()
+	used, err := usage()
+	if err != nil {
+		return result{}, nil, nil, err
+	}
+	after, err := w.process.settled(ctx)
 	if err != nil {
 		return result{}, nil, nil, err
 	}
@@ -162,6 +164,8 @@ func (w *world) observe(ctx context.Context, name string, n int, at func(int) ti
 		took:   took,
 		writes: (after.writes - before.writes) / float64(n),
 		cpu:    (after.cpu - before.cpu) / time.Duration(n),
+		allCPU: (used.ours - usedBefore.ours) / time.Duration(n),
+		others: max(0, ((used.machine-usedBefore.machine)-(used.ours-usedBefore.ours)).Seconds()/took.Seconds()),
 		memory: after.memory,
 	}
 	all := make([]string, 0, n)
@@ -181,12 +185,42 @@ func (r *result) fill(objects []string, created, completed map[string]time.Time)
 	slices.Sort(r.latency)
 }
 
-// note takes down a Completed analysis; one that failed is an error.
-func note(e watch.Event, completed map[string]time.Time) error {
-	a, ok := e.Object.(*v1alpha1.AIAnalysis)
-	if !ok {
-		return fmt.Errorf("watch: %v", e.Object)
+// watch sends every state of the resources with a label that it sees, until unwatch is called. It
+// survives the end of a watch, which a loaded API server cuts off.
+func (w *world) watch(ctx context.Context, label client.MatchingLabels) (seen <-chan *v1alpha1.AIAnalysis, unwatch func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	states := make(chan *v1alpha1.AIAnalysis, 1024)
+	tell := func(obj any) {
+		if a, ok := obj.(*v1alpha1.AIAnalysis); ok {
+			select {
+			case states <- a:
+			case <-ctx.Done():
+			}
+		}
 	}
+	selected := func(raw metav1.ListOptions) []client.ListOption {
+		return []client.ListOption{client.InNamespace(namespace), label, &client.ListOptions{Raw: &raw}}
+	}
+	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
+		ListerWatcher: &cache.ListWatch{
+			ListWithContextFunc: func(ctx context.Context, raw metav1.ListOptions) (runtime.Object, error) {
+				list := &v1alpha1.AIAnalysisList{}
+				return list, w.cluster.List(ctx, list, selected(raw)...)
+			},
+			WatchFuncWithContext: func(ctx context.Context, raw metav1.ListOptions) (watch.Interface, error) {
+				return w.cluster.Watch(ctx, &v1alpha1.AIAnalysisList{}, selected(raw)...)
+			},
+		},
+		ObjectType: &v1alpha1.AIAnalysis{},
+		Handler:    cache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, obj any) { tell(obj) }},
+	})
+	var done sync.WaitGroup
+	done.Go(func() { informer.RunWithContext(ctx) })
+	return states, func() { cancel(); done.Wait() }
+}
+
+// note takes down a Completed analysis; one that failed is an error.
+func note(a *v1alpha1.AIAnalysis, completed map[string]time.Time) error {
 	switch a.Status.Phase {
 	case v1alpha1.PhaseCompleted:
 		if _, ok := completed[a.Name]; !ok {
@@ -276,67 +310,4 @@ func (w *world) fill(ctx context.Context, have, n int, model *v1alpha1.AIAnalysi
 	wg.Wait()
 	close(errs)
 	return <-errs
-}
-
-// sample is what the controller has used so far.
-type sample struct {
-	cpu    time.Duration
-	writes float64
-	memory memory
-}
-
-func (p *process) sample() (sample, error) {
-	var s sample
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
-	if err != nil {
-		return s, err
-	}
-	// After the command's name, which may hold anything: fields 14 and 15 are ticks of 10 ms.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
-	for _, f := range fields[11:13] {
-		ticks, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return s, err
-		}
-		s.cpu += time.Duration(ticks) * 10 * time.Millisecond
-	}
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.command.Process.Pid))
-	if err != nil {
-		return s, err
-	}
-	for line := range strings.Lines(string(status)) {
-		var kib int64
-		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kib); n == 1 {
-			s.memory.resident = kib << 10
-		}
-		if n, _ := fmt.Sscanf(line, "VmHWM: %d kB", &kib); n == 1 {
-			s.memory.peak = kib << 10
-		}
-	}
-	s.writes, err = p.writeRequests()
-	return s, err
-}
-
-// writeRequests returns the number of requests to the API server that write.
-func (p *process) writeRequests() (float64, error) {
-	resp, err := http.Get(p.metrics)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	var sum float64
-	lines := bufio.NewScanner(resp.Body)
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
-		line := lines.Text()
-		if !strings.HasPrefix(line, "rest_client_requests_total{") || strings.Contains(line, `method="GET"`) {
-			continue
-		}
-		v, err := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-		if err != nil {
-			return 0, err
-		}
-		sum += v
-	}
-	return sum, lines.Err()
 }
