@@ -1,6 +1,7 @@
 package infrastructure_test
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"kubernaut.ai/kubernaut/internal/diagnose"
 	"kubernaut.ai/kubernaut/test/infrastructure/engine"
 	"kubernaut.ai/kubernaut/test/infrastructure/failure"
 	"kubernaut.ai/kubernaut/test/infrastructure/faults"
@@ -29,6 +31,7 @@ func TestRealFaults(t *testing.T) {
 		{"a node is killed", "up", faults.Healed},
 		{"a node reports a full disk", "load", faults.Stopped},
 		{"the stream of an image is cut", "up", faults.Healed},
+		{faults.ConfigMapsDeleted, "up", faults.Stopped},
 	} {
 		t.Run(s.fault, func(t *testing.T) {
 			f, err := faults.Named(s.fault)
@@ -44,6 +47,9 @@ func TestRealFaults(t *testing.T) {
 			if verdict != s.verdict || code != result.ExitCode() {
 				t.Errorf("exit code %d, %s (%s), want %s\n%s", code, verdict, why, s.verdict, said)
 			}
+			if s.fault == faults.ConfigMapsDeleted {
+				explained(t, result)
+			}
 			for _, ph := range result.Phases {
 				for _, again := range ph.Retries {
 					t.Logf("%s: %s, row %s, healed %v: %s", ph.Name, again.Unit, again.Finding.Row, again.Healed, again.Finding.Summary)
@@ -52,6 +58,30 @@ func TestRealFaults(t *testing.T) {
 		})
 	}
 	r.nothingLeft(t)
+}
+
+// explained checks what the engine says of a run whose ConfigMap is gone.
+func explained(t *testing.T, r plan.Result) {
+	t.Helper()
+	var twin struct {
+		Diagnosis struct{ Result diagnose.Result }
+	}
+	text, err := os.ReadFile(filepath.Join(r.Dir, "report.json"))
+	if err == nil {
+		err = json.Unmarshal(text, &twin)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := twin.Diagnosis.Result.Cause
+	if c == nil || c.Class != "configmap-missing" || c.Target.Kind != "Deployment" || c.Target.Name != "web" || len(c.Chain) == 0 || len(twin.Diagnosis.Result.Evidence) == 0 {
+		t.Errorf("the engine says %+v", twin.Diagnosis.Result)
+	}
+	page, err := os.ReadFile(filepath.Join(r.Dir, "report.md"))
+	if err != nil || !strings.Contains(string(page), "**configmap-missing of Deployment kubernaut-system/web") {
+		t.Errorf("the page does not say so: %v\n%s", err, page)
+	}
+	t.Log(c.Summary)
 }
 
 // Ctrl-C in each phase ends the run with its own exit code and with evidence; a resumed run goes on from there, and
@@ -100,6 +130,17 @@ func TestRealInterrupts(t *testing.T) {
 	code, said := r.run(t, "", nil, "resume", faulty)
 	if code != failure.ExitOK {
 		t.Errorf("exit code %d of the last resume\n%s", code, said)
+	}
+	r.nothingLeft(t)
+}
+
+// A run on three nodes has the images on each of them.
+func TestRealThreeNodes(t *testing.T) {
+	r := newRig(t)
+	r.workers = 2
+	code, said := r.run(t, "", nil, "run", faulty)
+	if code != failure.ExitOK || !strings.Contains(said, "cluster "+faultyCluster+" of 3 nodes created") || !strings.Contains(said, "3 of 3 loads onto 3 nodes done and verified") {
+		t.Errorf("exit code %d\n%s", code, said)
 	}
 	r.nothingLeft(t)
 }

@@ -40,14 +40,15 @@ const (
 
 // realOrder is what a process of the command is to do beside its arguments.
 type realOrder struct {
-	Root  string // of the sources
-	Fault string // of package faults; empty: none
+	Root    string // of the sources
+	Fault   string // of package faults; empty: none
+	Workers int    // nodes beside the control plane
 }
 
 // faultySuite is one program that answers.
-func faultySuite() infrastructure.Suite {
+func faultySuite(workers int) infrastructure.Suite {
 	return infrastructure.Suite{
-		Name: faulty, Cluster: faultyCluster, Overlay: "overlays/e2e", Specs: "test/e2e/faults", Procs: 1,
+		Name: faulty, Workers: workers, Cluster: faultyCluster, Overlay: "overlays/e2e", Specs: "test/e2e/faults", Procs: 1,
 		Images:    []image.Spec{{Name: "faults", Package: "cmd/faults", Dockerfile: "docker/faults.Dockerfile", Counters: true}},
 		Ports:     map[int32]int32{faultyPort: faultyNode},
 		Endpoints: []rollout.Endpoint{{Name: "the program", URL: fmt.Sprintf("http://127.0.0.1:%d/", faultyPort)}},
@@ -64,7 +65,7 @@ func realCommand(text string) int {
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
 		return fail(err)
 	}
-	s := e2ecli.Streams{Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Suites: []infrastructure.Suite{faultySuite()}, Source: o.Root}
+	s := e2ecli.Streams{Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Suites: []infrastructure.Suite{faultySuite(o.Workers)}, Source: o.Root}
 	if o.Fault == "" {
 		return e2ecli.Main(os.Args[1:], s)
 	}
@@ -111,6 +112,7 @@ func realTarget(o realOrder) (faults.Target, error) {
 // rig is where the real runs of a test happen.
 type rig struct {
 	root, state string
+	workers     int
 	env         []string
 }
 
@@ -159,22 +161,17 @@ func newRig(t *testing.T) *rig {
 // engine is the one that the runs use.
 func (r *rig) engine(t *testing.T) *engine.Engine {
 	t.Helper()
-	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{StateDir: r.state, Network: r.network(), Getenv: os.Getenv})
+	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{StateDir: r.state, Network: engine.OwnNetwork(r.state), Getenv: os.Getenv})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return e
 }
 
-// network is that of the runs, which have a state directory of their own.
-func (r *rig) network() string {
-	return engine.NetworkFor(func(string) string { return r.state }, r.state)
-}
-
 // command is a process of e2e.
 func (r *rig) command(t *testing.T, ctx context.Context, fault string, args ...string) *exec.Cmd { //nolint:revive // a test's helper
 	t.Helper()
-	text, err := json.Marshal(realOrder{Root: r.root, Fault: fault})
+	text, err := json.Marshal(realOrder{Root: r.root, Fault: fault, Workers: r.workers})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,12 +44,7 @@ func newStage(t *testing.T) *stage {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("compile the fake: %v\n%s", err, out)
 	}
-	files := workload("replayed", `
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: web, namespace: kubernaut-system}
-data: {a: b}
-`, "envFrom: [{configMapRef: {name: web}}]")
+	files := workload("replayed", configMap, fromConfigMap)
 	files["go.mod"] = "module kubernaut.ai/kubernaut\n\ngo 1.26\n"
 	files["cmd/replayed/main.go"] = "package main\n\nfunc main() {}\n"
 	files["test/e2e/workload/main.go"] = files["cmd/replayed/main.go"]

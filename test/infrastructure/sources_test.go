@@ -60,9 +60,20 @@ spec:
 	}
 }
 
+// A ConfigMap, and the setting of a container that needs it.
+const (
+	configMap = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: web, namespace: kubernaut-system}
+data: {a: b}
+`
+	fromConfigMap = "envFrom: [{configMapRef: {name: web}}]"
+)
+
 // faultySources are the sources of the small suite.
 func faultySources() map[string]string {
-	files := workload("faults", `
+	files := workload("faults", configMap+`---
 apiVersion: v1
 kind: Service
 metadata: {name: web, namespace: kubernaut-system}
@@ -70,7 +81,7 @@ spec:
   type: NodePort
   selector: {app: web}
   ports: [{name: http, port: 80, targetPort: http, nodePort: 30391}]
-`, "")
+`, fromConfigMap)
 	files["cmd/faults/main.go"] = `package main
 
 import "net/http"

@@ -27,7 +27,8 @@ func realEngine(t *testing.T) (*engine.Engine, string) {
 	if _, err := exec.LookPath("podman"); err != nil {
 		t.Skip("podman is not installed")
 	}
-	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{StateDir: t.TempDir(), Getenv: func(name string) string {
+	state := t.TempDir()
+	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{StateDir: state, Network: engine.OwnNetwork(state), Getenv: func(name string) string {
 		if name == "E2E_RUNTIME" {
 			return string(engine.Podman)
 		}

@@ -27,7 +27,8 @@ func TestCollect(t *testing.T) {
 	if testing.Short() || node == "" {
 		t.Skip("makes a cluster: wants E2E_NODE_IMAGE, and no -short")
 	}
-	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{StateDir: t.TempDir(), Getenv: os.Getenv})
+	state := t.TempDir()
+	e, err := engine.Detect(t.Context(), command.Runner{}, engine.Host{StateDir: state, Network: engine.OwnNetwork(state), Getenv: os.Getenv})
 	if err != nil {
 		t.Fatal(err)
 	}

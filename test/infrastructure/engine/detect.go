@@ -66,8 +66,11 @@ func NetworkFor(getenv func(string) string, stateDir string) string {
 	if getenv("E2E_STATE_DIR") == "" {
 		return NetworkName
 	}
-	return NetworkName + "-" + short(stateDir)
+	return OwnNetwork(stateDir)
 }
+
+// OwnNetwork is the network of a state directory that shares none.
+func OwnNetwork(stateDir string) string { return NetworkName + "-" + short(stateDir) }
 
 // short is a text's digest, short enough for a name.
 func short(text string) string {

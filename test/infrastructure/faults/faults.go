@@ -36,6 +36,9 @@ const (
 	Wrong    Verdict = "wrong"    // anything else
 )
 
+// ConfigMapsDeleted is the fault of which the cluster itself shows the cause.
+const ConfigMapsDeleted = "the ConfigMaps are deleted"
+
 // Fault is one way to break a run.
 type Fault struct {
 	// Name says what happens, Phase is where.
@@ -62,6 +65,7 @@ func All() []Fault {
 		{Name: "a node reports a full disk", Phase: "load", Rows: []string{"F08"}, Exit: failure.ExitInfrastructure, inject: fillDisk},
 		{Name: "a second run begins", Phase: "deploy", Passes: true, inject: runAgain},
 		{Name: "a node is killed", Phase: "deploy", Passes: true, Rows: []string{"F14", "F26", "X04"}, inject: killNode},
+		{Name: ConfigMapsDeleted, Phase: "wait", Rows: []string{"F39"}, Exit: failure.ExitProduct, inject: deleteConfigMaps},
 	}
 	for _, phase := range []string{"build", "cluster", "load", "deploy", "wait"} {
 		all = append(all, Fault{Name: "Ctrl-C during " + phase, Phase: phase, Exit: failure.ExitInterrupted, inject: interrupt})

@@ -81,6 +81,16 @@ func killNode(ctx context.Context, t Target) (func(context.Context) error, error
 	return nil, err
 }
 
+// deleteConfigMaps deletes what was deployed as ConfigMaps, and the pods, whose successors need them.
+func deleteConfigMaps(ctx context.Context, t Target) (func(context.Context) error, error) {
+	script := `set -e
+export KUBECONFIG=/etc/kubernetes/admin.conf
+kubectl -n kubernaut-system delete configmaps --field-selector metadata.name!=kube-root-ca.crt
+kubectl -n kubernaut-system delete pods --all --grace-period=0 --force`
+	_, err := t.Engine.Exec(ctx, engine.Exec{Container: controlPlane(t), Args: []string{"sh", "-c", script}, Deadline: time.Minute})
+	return nil, err
+}
+
 func interrupt(_ context.Context, t Target) (func(context.Context) error, error) {
 	t.Interrupt()
 	return nil, nil

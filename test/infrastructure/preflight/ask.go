@@ -155,16 +155,19 @@ func askKubeconfig(kubeconfig string, now time.Time) (outcome string, evidence [
 	return either(age >= kubeconfigLock, "abandoned", "held"), evidence
 }
 
-// Kills reads how many processes the kernel has killed for want of memory since the machine of the nodes was started, in
-// whichever cgroup; false if it does not say.
+// Kills reads how many processes the kernel has killed for want of memory since the machine of the nodes was started: by its
+// log those for which the machine had none, where that may not be read those of every cgroup; false if it does not say.
 func Kills(ctx context.Context, runtime interface {
 	Read(ctx context.Context, q reading.Question) (engine.Place, error)
 },
 ) (int, bool) {
 	const vmstat = "/proc/vmstat"
-	place, err := runtime.Read(ctx, reading.Question{Files: []string{vmstat}})
+	place, err := runtime.Read(ctx, reading.Question{Files: []string{vmstat}, Killed: true})
 	if err != nil {
 		return 0, false
+	}
+	if place.Killed != nil {
+		return *place.Killed, true
 	}
 	for line := range strings.Lines(place.Files[vmstat]) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && name == "oom_kill" {

@@ -108,7 +108,7 @@ func (p *Probes) killed(ctx context.Context, e Engine) int {
 	if !ok {
 		return 0
 	}
-	return now - before
+	return max(0, now-before) // the log forgets
 }
 
 // question answers one probe.

@@ -3,9 +3,11 @@
 package reading
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,6 +22,8 @@ type Question struct {
 	Disks []string `json:"disks,omitempty"`
 	// Inotify asks for the instances in use.
 	Inotify bool `json:"inotify,omitempty"`
+	// Killed asks how many processes the machine's memory did not suffice for.
+	Killed bool `json:"killed,omitempty"`
 }
 
 // Answer is what was read. What could not be read is missing.
@@ -29,6 +33,9 @@ type Answer struct {
 	Disks map[string]Disk   `json:"disks,omitempty"`
 	// Inotify are the instances in use by user id, as far as this process may see.
 	Inotify map[int]int `json:"inotify,omitempty"`
+	// Killed is how many processes the kernel's log says were killed because the machine ran out of memory; those that were
+	// killed at a limit of their own are none. Missing where the log may not be read.
+	Killed *int `json:"killed,omitempty"`
 }
 
 // Disk is a file system.
@@ -56,7 +63,36 @@ func Read(root string, q Question) Answer {
 	if q.Inotify {
 		a.Inotify = instances(filepath.Join("/", root, "proc"))
 	}
+	if q.Killed {
+		a.Killed = killed(filepath.Join("/", root, "dev/kmsg"))
+	}
 	return a
+}
+
+// machineKill is what the kernel says when the machine's memory ran out; of a cgroup's it speaks otherwise.
+var machineKill = regexp.MustCompile(`Out of memory[^:\n]*: Kill`)
+
+// killed counts the kills for want of memory in the kernel's log, which is not waited for at its end.
+func killed(log string) *int {
+	fd, err := syscall.Open(log, syscall.O_RDONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer syscall.Close(fd)
+	count := 0
+	record := make([]byte, 8<<10) // the largest that there is
+	for {
+		n, err := syscall.Read(fd, record)
+		switch {
+		case errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.EINTR): // the oldest was overwritten meanwhile
+			continue
+		case errors.Is(err, syscall.EAGAIN), err == nil && n <= 0:
+			return &count
+		case err != nil:
+			return nil
+		}
+		count += len(machineKill.FindAllIndex(record[:n], -1))
+	}
 }
 
 func disk(dir string) (Disk, bool) {
