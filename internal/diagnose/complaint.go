@@ -27,7 +27,7 @@ func complaintWords() []struct {
 		words []string
 	}{
 		{exhausted, []string{"too many connections", "too many clients", "connection slots", "max number of clients", "maximum number of connections", "max_connections", "connection limit exceeded"}},
-		{refusesUs, []string{"authentication failed", "access denied", "invalid credentials", "incorrect password", "wrong password", "invalid password", "wrongpass", "noauth", "login failed", "401 unauthorized", "unauthenticated", "bad credentials", "invalid username", "auth failed", "not authorized", "authentication error", "access_refused"}},
+		{refusesUs, []string{"authentication failed", "access denied", "invalid credentials", "incorrect password", "wrong password", "invalid password", "wrongpass", "noauth", "login failed", "401 unauthorized", "403 forbidden", "unauthenticated", "bad credentials", "invalid username", "auth failed", "not authorized", "authentication error", "access_refused"}},
 		{unresolved, []string{"no such host", "name or service not known", "could not resolve", "couldn't resolve", "name resolution", "getaddrinfo", "enotfound", "unknownhost", "bad address", "nodename nor servname", "could not translate host", "name does not resolve", "can't resolve", "cannot resolve"}},
 		{unreached, []string{"connection refused", "econnrefused", "timed out", "timeout", "no route to host", "deadline exceeded", "connection reset", "econnreset", "unreachable", "unavailable", "not connect", "failed to connect", "can't connect", "connection failed", "connect failed", "connection error", "waiting for", "not ready", "broken pipe", "unexpected eof", "bad gateway", "no available", "failed to dial", "dial tcp"}},
 	}
@@ -35,6 +35,9 @@ func complaintWords() []struct {
 
 func classifyComplaint(line string) complaintKind {
 	line = strings.ToLower(line)
+	if strings.Contains(line, "lookup ") && (strings.Contains(line, ":53:") || strings.Contains(line, "server misbehaving")) {
+		return unresolved // a resolver that does not get through to its name server
+	}
 	for _, c := range complaintWords() {
 		for _, w := range c.words {
 			if strings.Contains(line, w) {

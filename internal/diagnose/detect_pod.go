@@ -131,7 +131,7 @@ func (q *inquiry) terminated(pod *Object, c container) (symptom, bool) {
 	if c.init && condition(pod, "Initialized").At("status").Str() == "True" {
 		return symptom{}, false
 	}
-	if last.reason == "ContainerStatusUnknown" {
+	if last.lost() {
 		return symptom{}, false
 	}
 	s := q.dying(pod, c, "")
@@ -190,11 +190,11 @@ func (q *inquiry) runningContainer(pod *Object, c container) []symptom {
 // stillDying tells a container that ends again and again from one that ended once: an error counts
 // only while its effect lasts, that is until the container has outlived its last run.
 func (q *inquiry) stillDying(pod *Object, c container, last run, up time.Duration) bool {
-	if last.reason == "ContainerStatusUnknown" {
+	if last.lost() {
 		return false
 	}
 	killed := q.probeKill(pod, c, last)
-	if last.exitCode == 0 && killed == nil {
+	if last.exitCode == 0 && killed == nil && !(c.restarts() > 1 && stoppedInTime(c)) {
 		return false
 	}
 	limit := 2*last.lasted() + 30*time.Second
@@ -251,6 +251,17 @@ func (q *inquiry) probeKill(pod *Object, c container, last run) *Object {
 		}
 	}
 	return nil
+}
+
+// stoppedInTime reports whether a container that has a liveness probe ended as one that is asked to stop does, no sooner than
+// that probe can have it stopped: no event need be left to say so.
+func stoppedInTime(c container) bool {
+	last, p := c.lastRun(), c.spec.At("livenessProbe")
+	if c.init || !p.Exists() || !last.exists() || last.exitCode != 0 && last.exitCode != 143 {
+		return false
+	}
+	seconds := p.At("initialDelaySeconds").IntOr(0) + p.At("periodSeconds").IntOr(10)*(p.At("failureThreshold").IntOr(3)-1)
+	return last.lasted() > 0 && last.lasted() >= time.Duration(min(max(seconds, 1), 3600))*time.Second
 }
 
 // aboutContainer reports whether an event's field path names the container; an event without a

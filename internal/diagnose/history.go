@@ -89,6 +89,12 @@ func changes(from, to Value) []change {
 		}
 		fm, fromMap := from.raw.(map[string]any)
 		tm, toMap := to.raw.(map[string]any)
+		if rel == "/metadata/annotations" || rel == "/metadata" { // the first annotation makes the map
+			fromMap, toMap = fromMap || !from.ok, toMap || !to.ok
+		}
+		if strings.HasPrefix(rel, "/metadata/annotations/") && isMoment(to) && (isMoment(from) || !from.ok) {
+			return // when somebody restarted it: nothing of the program is changed
+		}
 		if fromMap && toMap {
 			keys := sortedKeys(fm)
 			for k := range tm {
@@ -119,6 +125,16 @@ func changes(from, to Value) []change {
 	}
 	walk("", "", from, to)
 	return out
+}
+
+// isMoment reports whether a text is a time.
+func isMoment(v Value) bool {
+	for _, layout := range []string{time.RFC3339Nano, time.RFC1123, time.DateTime, "2006-01-02T15:04:05", "2006-01-02T15:04:05-0700"} {
+		if _, err := time.Parse(layout, v.Str()); err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 func walkEntries(field, rel, key string, from, to Value, walk func(field, rel string, from, to Value)) {

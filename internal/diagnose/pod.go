@@ -60,6 +60,11 @@ func (r run) lasted() time.Duration {
 	return r.finished.Sub(r.started)
 }
 
+// lost reports whether the runtime lost the container, as when its node was restarted: that says nothing of the program.
+func (r run) lost() bool {
+	return r.reason == "ContainerStatusUnknown" || r.reason == "Unknown" && r.exitCode == 255
+}
+
 func (r run) exists() bool { return r.place.Exists() }
 
 // lastRun returns the most recent run that ended, which may be the current state.

@@ -68,6 +68,11 @@ func says(messages []Value, parts ...string) (Value, bool) {
 	return Value{}, false
 }
 
+// saysAny reports whether a message holds one of the parts.
+func saysAny(message Value, parts ...string) bool {
+	return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(message.Str(), p) })
+}
+
 // missingObjects answers with the objects of a kind that the symptom's Pod names and that do not
 // exist.
 func missingObjects(q *inquiry, s symptom, kind string, build func(r reference, ref incident.Ref) *cause) []answer {

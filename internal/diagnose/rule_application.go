@@ -13,7 +13,7 @@ func (catalogue) ApplicationError() rule {
 		explains: []symptomKind{containerDying},
 		why: func(q *inquiry, s symptom) []answer {
 			last := s.container.lastRun()
-			if !last.exists() || last.reason == "OOMKilled" || q.probeKill(s.object, *s.container, last) != nil {
+			if !last.exists() || last.reason == "OOMKilled" || q.probeKill(s.object, *s.container, last) != nil || stoppedInTime(*s.container) {
 				return nil
 			}
 			if q.isDNS(s.object) && len(q.serviceSymptoms(q.dns().svc)) > 0 {

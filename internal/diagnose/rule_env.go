@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"kubernaut.ai/kubernaut/internal/incident"
 )
 
 // misnaming is what is wrong with the address that a container's configuration names.
@@ -233,7 +235,7 @@ func (catalogue) EnvMissing() rule {
 			for _, l := range q.tail(s) {
 				for _, name := range wantedVariables(l.text) {
 					value, has := set[name]
-					if has && value.Text() != "" {
+					if has && value.Text() != "" && !value.At("secretKeyRef", "optional").Bool() && !value.At("configMapKeyRef", "optional").Bool() {
 						continue
 					}
 					return []answer{{cause: q.envMissing(s, l, name, value)}}
@@ -255,6 +257,21 @@ func (q *inquiry) envMissing(s symptom, l spoken, name string, value Value) *cau
 	if value.Exists() {
 		c.last.statement = fmt.Sprintf("container %q sets variable %s to nothing, and the program asks for it: %s", s.container.name, name, quote(l.text))
 		c.last.proof = []cite{at(value), l.cite}
+	}
+	for _, kind := range []string{"secretKeyRef", "configMapKeyRef"} { // an optional reference leaves a variable unset
+		ref := value.At(kind)
+		if !ref.At("optional").Bool() {
+			continue
+		}
+		object := incident.Ref{APIVersion: "v1", Kind: "Secret", Namespace: s.subject.Namespace, Name: ref.At("name").Str()}
+		if kind == "configMapKeyRef" {
+			object.Kind = "ConfigMap"
+		}
+		c.last.statement = fmt.Sprintf("container %q takes variable %s from %s, which need not be there, and the program asks for it: %s", s.container.name, name, object, quote(l.text))
+		c.last.proof = []cite{at(ref), l.cite}
+		if q.snap.Knows(object) == Absent {
+			c.direct, c.last.proof = proven, append(c.last.proof, gone(object))
+		}
 	}
 	for _, from := range s.container.spec.At("envFrom").Items() {
 		if from.At("secretRef").Exists() {

@@ -13,8 +13,11 @@ import (
 // one during the container's start as a start error that says so.
 func (catalogue) OOMLimit() rule {
 	return rule{
-		explains: []symptomKind{containerDying, podFailed},
+		explains: []symptomKind{containerDying, podFailed, podNotStarting},
 		why: func(q *inquiry, s symptom) []answer {
+			if s.kind == podNotStarting {
+				return oomAtStart(q, s)
+			}
 			if s.container == nil {
 				return nil
 			}
@@ -32,6 +35,8 @@ func (catalogue) OOMLimit() rule {
 				direct = proven
 			case strings.Contains(last.place.At("message").Str(), "OOM-killed"):
 				direct = stated
+			case last.exitCode == 137 && s.container.status.At("lastState", "terminated", "reason").Str() == "OOMKilled":
+				last.place, direct = s.container.status.At("lastState", "terminated"), proven // the kubelet misses such a kill now and then
 			case last.exitCode == 137 && limit.Exists() && q.probeKill(s.object, *s.container, last) == nil && !q.killedByKubelet(s.object, *s.container):
 				direct = inferred
 			default:
@@ -91,6 +96,40 @@ func oomCause(q *inquiry, s symptom, last run, limit Value, direct directness) *
 		c.params["MEMORY_LIMIT"] = strconv.FormatInt(suggestion/1000>>20, 10) + "Mi"
 	}
 	return c
+}
+
+// oomAtStart ends at a memory limit that does not even let a container be set up: that shows as a sandbox that cannot be made.
+func oomAtStart(q *inquiry, s symptom) []answer {
+	text := strings.ToLower(s.text.Str())
+	if !strings.Contains(text, "oom-killed") && !strings.Contains(text, "memory limit too low") {
+		return nil
+	}
+	var least *container
+	var limit Value
+	for _, c := range containersOf(s.object) {
+		v := c.spec.At("resources", "limits", "memory")
+		n, ok := milli(v)
+		if now, _ := milli(limit); ok && (least == nil || n < now) {
+			least, limit = &c, v
+		}
+	}
+	if least == nil {
+		return nil
+	}
+	target := q.owner(s.object)
+	c := &cause{
+		class: ClassOOMLimit, target: target, detail: least.name, direct: stated, timing: timingUnrelated,
+		signals: []string{"OOMKilled", "ReplicasUnavailable"},
+		params:  map[string]string{"CONTAINER": least.name, "CURRENT_MEMORY_LIMIT": limit.Text()},
+		last:    link{target, fmt.Sprintf("container %q may use %s of memory, and is killed for it while it is set up", least.name, limit.Text()), []cite{at(limit), at(s.text)}},
+		summary: fmt.Sprintf("Container %q of %s cannot be set up within its memory limit of %s.", least.name, target, limit.Text()),
+	}
+	if now, ok := milli(limit); ok {
+		if suggestion := suggestLimit(now); suggestion > 0 {
+			c.params["MEMORY_LIMIT"] = strconv.FormatInt(suggestion/1000>>20, 10) + "Mi"
+		}
+	}
+	return []answer{{cause: c}}
 }
 
 // suggestLimit is twice the present limit, in thousandths of a byte, rounded up to a multiple of

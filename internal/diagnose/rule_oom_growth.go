@@ -16,10 +16,13 @@ type growth struct {
 func (q *inquiry) grows(s symptom) (growth, bool) {
 	last := s.container.lastRun()
 	now, ok := milli(s.container.spec.At("resources", "limits", "memory"))
-	if !ok || last.reason != "OOMKilled" || last.lasted() < 5*time.Minute {
+	if !ok || last.reason != "OOMKilled" {
 		return growth{}, false
 	}
 	revisions := q.revisions(q.top(s.object))
+	if last.lasted() < 5*time.Minute && (last.lasted() < 5*time.Second || raises(revisions, s.container.name) < 2) {
+		return growth{}, false
+	}
 	for _, r := range revisions {
 		for _, c := range r.template.At("spec", "containers").Items() {
 			before := c.At("resources", "limits", "memory")
@@ -29,6 +32,28 @@ func (q *inquiry) grows(s symptom) (growth, bool) {
 		}
 	}
 	return growth{}, false
+}
+
+// raises counts how often one revision after another gave a container a higher limit, up to the newest.
+func raises(revisions []revision, name string) int {
+	n := 0
+	var above int64
+	for i, r := range revisions {
+		for _, c := range r.template.At("spec", "containers").Items() {
+			limit, ok := milli(c.At("resources", "limits", "memory"))
+			if c.At("name").Str() != name {
+				continue
+			}
+			if i > 0 && (!ok || limit >= above) {
+				return n
+			}
+			if i > 0 {
+				n++
+			}
+			above = limit
+		}
+	}
+	return n
 }
 
 // OOMGrowth ends at a container whose memory grows until each limit that it was given is reached: a higher one only

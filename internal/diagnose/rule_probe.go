@@ -30,11 +30,11 @@ func (q *inquiry) failingProbe(s symptom) *probe {
 		}
 	case containerDying:
 		killed := q.probeKill(s.object, *s.container, s.container.lastRun())
-		if killed == nil {
+		if killed == nil && !stoppedInTime(*s.container) {
 			return nil
 		}
 		kinds = []string{"liveness"}
-		if strings.Contains(eventText(killed).Str(), "failed startup probe") {
+		if killed != nil && strings.Contains(eventText(killed).Str(), "failed startup probe") {
 			kinds = []string{"startup"}
 		}
 	}
@@ -107,8 +107,11 @@ func (catalogue) ProbeMisconfigured() rule {
 		explains: []symptomKind{containerNotReady, containerDying},
 		why: func(q *inquiry, s symptom) []answer {
 			p := q.failingProbe(s)
-			if p == nil || !p.port.Exists() {
+			if p == nil {
 				return nil
+			}
+			if !p.port.Exists() {
+				return absentProbeProgram(q, s, p)
 			}
 			var ports []port
 			for _, d := range declaredPorts(s.object.At("spec")) {
@@ -122,6 +125,8 @@ func (catalogue) ProbeMisconfigured() rule {
 			_, numeric := p.port.Int()
 			_, refused := says([]Value{p.event}, "connection refused")
 			_, noPath := says([]Value{p.event}, "statuscode: 404")
+			plain := saysAny(p.event, "server gave HTTP response to HTTPS client", "first record does not look like a TLS handshake")
+			secure := saysAny(p.event, "malformed HTTP response", "HTTP request to an HTTPS server")
 			statement := ""
 			switch {
 			case !found && !numeric:
@@ -135,6 +140,10 @@ func (catalogue) ProbeMisconfigured() rule {
 					c.direct = compared
 				}
 				statement = fmt.Sprintf("the %s of container %q asks port %s, and the container serves %s", p.name(), s.container.name, p.port.Text(), portList(ports))
+			case plain && p.spec.At("httpGet", "scheme").Str() == "HTTPS", secure && p.spec.At("httpGet", "scheme").Str() != "HTTPS":
+				c.direct = proven
+				c.last.proof = append(c.last.proof, at(p.spec.At("httpGet", "scheme")))
+				statement = fmt.Sprintf("the %s of container %q speaks another scheme than the program on port %s does: %s", p.name(), s.container.name, p.port.Text(), quote(p.event.Str()))
 			case noPath:
 				c.direct = compared
 				c.last.proof = append(c.last.proof, at(p.path))
@@ -158,6 +167,22 @@ func (catalogue) ProbeMisconfigured() rule {
 			return []answer{{cause: c}}
 		},
 	}
+}
+
+// absentProbeProgram is for a probe that runs a program which is not in the image.
+func absentProbeProgram(q *inquiry, s symptom, p *probe) []answer {
+	command := p.spec.At("exec", "command")
+	absent := saysAny(p.event, "executable file not found", "no such file or directory")
+	errored := saysAny(p.event, "probe errored", "exec failed", "unable to start container process", "failed to exec")
+	if !command.Exists() || !absent || !errored {
+		return nil
+	}
+	c := q.probeCause(s, p)
+	c.class, c.direct = ClassProbeMisconfigured, proven
+	c.last.proof = append(c.last.proof, at(command))
+	c.last.statement = fmt.Sprintf("the %s of container %q runs %s, which its image does not hold", p.name(), s.container.name, quote(command.Text()))
+	c.summary = fmt.Sprintf("%s: %s.", c.target, c.last.statement)
+	return []answer{{cause: c}}
 }
 
 func portList(ports []port) string {
