@@ -47,7 +47,11 @@ Exit codes:
 			if err != nil {
 				return err
 			}
-			doc, err := diagnosed(cmd.Context(), r)
+			shelf, err := builtinWorkflows()
+			if err != nil {
+				return err
+			}
+			doc, err := diagnosed(cmd.Context(), shelf, r)
 			if err != nil {
 				return err
 			}
@@ -61,7 +65,7 @@ Exit codes:
 	f.bind(cmd.Flags())
 	c.completeFlags(cmd, &f.cluster)
 	d.bind(cmd.Flags())
-	bindOutput(cmd.Flags(), &format, "text", "markdown", "json", "yaml")
+	bindOutput(cmd, &format, "text", "markdown", "json", "yaml")
 	return cmd
 }
 

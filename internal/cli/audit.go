@@ -97,7 +97,7 @@ Service datastorage in namespace kubernaut-system, or is named by --datastorage-
 	where.bind(cmd.Flags())
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "the analyses of all namespaces")
 	cmd.Flags().StringVar(&url, "datastorage-url", "", "`URL` of Data Storage")
-	bindOutput(cmd.Flags(), &format, "table", "json")
+	bindOutput(cmd, &format, "table", "json")
 	return cmd
 }
 

@@ -206,9 +206,12 @@ func distance(a, b string) int {
 type output string
 
 // bindOutput registers -o with the values that a command knows; the first is the default.
-func bindOutput(flags *pflag.FlagSet, into *output, values ...output) {
+func bindOutput(cmd *cobra.Command, into *output, values ...output) {
 	*into = values[0]
-	flags.VarP(&outputFlag{into, values}, "output", "o", "output `format`: "+join(values, ", "))
+	cmd.Flags().VarP(&outputFlag{into, values}, "output", "o", "output `format`: "+join(values, ", "))
+	completeFlag(cmd, "output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return strings.Split(join(values, " "), " "), cobra.ShellCompDirectiveNoFileComp
+	})
 }
 
 type outputFlag struct {

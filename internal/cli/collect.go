@@ -40,7 +40,11 @@ written. kubernaut analyze --bundle reads it, and kubernaut replay checks it.`,
 			if err != nil {
 				return err
 			}
-			doc, err := diagnosed(cmd.Context(), r)
+			shelf, err := builtinWorkflows()
+			if err != nil {
+				return err
+			}
+			doc, err := diagnosed(cmd.Context(), shelf, r)
 			if err != nil {
 				return err
 			}

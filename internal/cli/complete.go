@@ -113,12 +113,7 @@ func listNames(ctx context.Context, cfg *rest.Config, res recorded.Resource, nam
 
 // completeFlags completes the values of --namespace and --context.
 func (c *command) completeFlags(cmd *cobra.Command, where *clusterFlags) {
-	must := func(err error) {
-		if err != nil { // the flag is not there, which a test of the command finds
-			panic(err)
-		}
-	}
-	must(cmd.RegisterFlagCompletionFunc("namespace", func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	completeFlag(cmd, "namespace", func(cmd *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		cl, err := c.cluster(*where)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -126,8 +121,8 @@ func (c *command) completeFlags(cmd *cobra.Command, where *clusterFlags) {
 		cfg := rest.CopyConfig(cl.config)
 		cfg.Timeout = completeWithin
 		return listNames(cmd.Context(), cfg, recorded.Resource{APIVersion: "v1", Kind: "Namespace"}, "", toComplete, ""), cobra.ShellCompDirectiveNoFileComp
-	}))
-	must(cmd.RegisterFlagCompletionFunc("context", func(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	})
+	completeFlag(cmd, "context", func(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		rules, _, err := c.kubeconfig(*where)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveNoFileComp
@@ -144,5 +139,12 @@ func (c *command) completeFlags(cmd *cobra.Command, where *clusterFlags) {
 		}
 		slices.Sort(out)
 		return out, cobra.ShellCompDirectiveNoFileComp
-	}))
+	})
+}
+
+// completeFlag completes the values of a flag that cmd has.
+func completeFlag(cmd *cobra.Command, flag string, complete completion) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, complete); err != nil {
+		panic(err) // there is no such flag, which every run of the program would find
+	}
 }

@@ -55,7 +55,7 @@ would have reported of the workloads is written through the same API.`,
 	cmd.Flags().StringVar(&dataDir, "data-dir", "", "data `directory`, which must be new (default: a temporary one, removed at the end)")
 	cmd.Flags().StringSliceVar(&only, "only", nil, "`names` of the scenarios to stage (default: all)")
 	cmd.Flags().BoolVar(&keep, "keep", false, "keep everything running after the report, until Ctrl-C")
-	bindOutput(cmd.Flags(), &format, "text", "json")
+	bindOutput(cmd, &format, "text", "json")
 	return cmd
 }
 

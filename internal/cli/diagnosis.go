@@ -86,14 +86,10 @@ type recordingDoc struct {
 	Sources map[string]recorded.Source `json:"sources,omitempty"`
 }
 
-// diagnosed diagnoses a reading.
-func diagnosed(ctx context.Context, r *reading) (*diagnosis, error) {
+// diagnosed diagnoses a reading, and chooses from the workflows of shelf.
+func diagnosed(ctx context.Context, shelf *catalog.Shelf, r *reading) (*diagnosis, error) {
 	in := r.incident
 	result, err := investigate.Diagnose(r.snapshot, in)
-	if err != nil {
-		return nil, err
-	}
-	shelf, err := builtinWorkflows()
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,6 @@ func (c *command) explain() *cobra.Command {
 	where.bind(cmd.Flags())
 	c.completeFlags(cmd, &where)
 	d.bind(cmd.Flags())
-	bindOutput(cmd.Flags(), &format, "text", "json", "yaml")
+	bindOutput(cmd, &format, "text", "json", "yaml")
 	return cmd
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,17 +72,10 @@ func findingOf(d *diagnosis, origin string, took time.Duration) *finding {
 		f.unanchored = !rec.Anchored
 		f.sources = map[string]string{}
 		for id, src := range rec.Sources {
-			f.sources[id] = src.File
-			if src.Line > 0 {
-				f.sources[id] += fmt.Sprintf(":%d", src.Line)
-			}
+			f.sources[id] = place(src.File, src.Line, src.Line)
 		}
 		for _, l := range rec.Leftover {
-			place := l.File
-			if l.From > 0 {
-				place += fmt.Sprintf(":%d-%d", l.From, l.To)
-			}
-			f.leftover = append(f.leftover, place+": "+l.Reason)
+			f.leftover = append(f.leftover, place(l.File, l.From, l.To)+": "+l.Reason)
 		}
 	}
 	return f
@@ -207,6 +201,21 @@ func (f *finding) evidenceText(e incident.Evidence) string {
 		text += " (" + clean(src) + ")"
 	}
 	return text
+}
+
+// place names lines of a file; from is 0 when the file has none.
+func place(file string, from, to int) string {
+	lines := ""
+	switch {
+	case from > 0 && from < to:
+		lines = fmt.Sprintf("%d-%d", from, to)
+	case from > 0:
+		lines = strconv.Itoa(from)
+	}
+	if file == standardInput && lines != "" {
+		return "line " + lines
+	}
+	return joinNonEmpty(":", file, lines)
 }
 
 func counted(n int, noun string) string {

@@ -75,7 +75,7 @@ func (c *command) get() *cobra.Command {
 	}
 	where.bind(cmd.Flags())
 	cmd.Flags().BoolVarP(&all, "all-namespaces", "A", false, "in all namespaces")
-	bindOutput(cmd.Flags(), &format, "table", "wide", "json", "yaml")
+	bindOutput(cmd, &format, "table", "wide", "json", "yaml")
 	return cmd
 }
 

@@ -95,7 +95,8 @@ func (m *markdown) chain(f *finding) {
 		} else {
 			note = " [" + escape(strings.Join(l.Evidence, " ")) + "]"
 		}
-		m.f("%s- %s: %s%s\n", strings.Repeat(step, i), code(l.Subject.String()), escape(l.Statement), note)
+		subject, statement, _ := strings.Cut(linkText(l), ": ")
+		m.f("%s- %s: %s%s\n", strings.Repeat(step, i), code(subject), escape(statement), note)
 	}
 	m.f("\n")
 }
@@ -130,7 +131,7 @@ func (m *markdown) workflow(f *finding, d detail) {
 	if len(wf.Steps) > 0 {
 		m.f("```\n")
 		for _, s := range wf.Steps {
-			m.f("%s\n", clean(s))
+			m.f("%s\n", strings.TrimPrefix(stepText(s), "$ "))
 		}
 		m.f("```\n\n")
 	} else {

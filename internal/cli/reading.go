@@ -30,6 +30,9 @@ type reading struct {
 	stored   *collection         // set when it is one of ours
 }
 
+// standardInput stands for the name of a file.
+const standardInput = "standard input"
+
 // maxRecording bounds one file, or standard input.
 const maxRecording = 1 << 30
 
@@ -121,7 +124,7 @@ func (c *command) openRecording(path string, o recorded.Options) (*reading, erro
 		if err != nil {
 			return nil, fmt.Errorf("read standard input: %w", err)
 		}
-		return recording("standard input", body, o)
+		return recording(standardInput, body, o)
 	}
 	info, err := os.Stat(path)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kubernaut.ai/kubernaut/internal/catalog"
 	"kubernaut.ai/kubernaut/internal/diagnose"
 	"kubernaut.ai/kubernaut/internal/dsapi"
 	"kubernaut.ai/kubernaut/internal/observe"
@@ -44,9 +45,13 @@ difference is shown.`,
   kubernaut replay --from http://localhost:8091 sha256:4f76… --about deploy/checkout -n shop`,
 		Args: arguments(1, 1<<20, "one BUNDLE or more"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			shelf, err := builtinWorkflows()
+			if err != nil {
+				return err
+			}
 			failed := false
 			for _, arg := range args {
-				err := c.replayOne(cmd.Context(), f, arg)
+				err := c.replayOne(cmd.Context(), shelf, f, arg)
 				var usage *usageError
 				switch {
 				case errors.As(err, &usage), cmd.Context().Err() != nil:
@@ -74,12 +79,12 @@ difference is shown.`,
 }
 
 // replayOne replays one bundle.
-func (c *command) replayOne(ctx context.Context, f replayFlags, arg string) error {
+func (c *command) replayOne(ctx context.Context, shelf *catalog.Shelf, f replayFlags, arg string) error {
 	r, err := c.openReplay(ctx, f, arg)
 	if err != nil {
 		return err
 	}
-	doc, err := diagnosed(ctx, r)
+	doc, err := diagnosed(ctx, shelf, r)
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func (r *report) chain(f *finding) {
 		case r.detail.evidence:
 			ids = r.look.dim("[" + strings.Join(link.Evidence, " ") + "]")
 		}
-		text := clean(link.Subject.String()) + ": " + clean(link.Statement)
+		text := linkText(link)
 		lines := wrap(text, r.room(utf8.RuneCountInString(rest)+len("[hypothesis]")))
 		for j, line := range lines {
 			if j == len(lines)-1 && ids != "" {
@@ -242,17 +242,26 @@ func (r *report) workflow(f *finding) {
 		r.line("", r.look.dim(joinNonEmpty(" ", what, clean(when(wf.Name == "", wf.ID)), when(wf.Risk != "", "risk "+wf.Risk))))
 	}
 	for _, step := range wf.Steps {
-		r.line("", "$ "+clean(step)) // whole, to be copied
+		r.line("", stepText(step)) // whole, to be copied
 	}
 	if len(wf.Steps) == 0 || r.detail.verbose {
 		for _, name := range slices.Sorted(maps.Keys(wf.Parameters)) {
 			r.line("", clean(name)+"="+clean(wf.Parameters[name]))
 		}
 	}
-	for _, p := range wf.Preconditions {
-		r.item("", "first: "+clean(p))
-	}
 	r.field("", clean(wf.Reason))
+	for i, p := range wf.Preconditions {
+		r.item(when(i == 0, "Check first"), clean(p))
+	}
+}
+
+// stepText is one step of a workflow. What only the workflow's image has is written as a comment, so that
+// pasting it does nothing.
+func stepText(step string) string {
+	if strings.HasPrefix(step, "kubectl ") {
+		return "$ " + clean(step)
+	}
+	return "# " + clean(step)
 }
 
 // noWorkflowText says that there is none, and why.
@@ -263,7 +272,9 @@ func noWorkflowText(f *finding) string {
 	case len(f.candidates) == 0:
 		return "none: the catalog has none for this cause"
 	}
-	return fmt.Sprintf("none: %s considered, each with a reason against it", counted(len(f.candidates), "workflow"))
+	nearest := f.candidates[0]
+	return fmt.Sprintf("none: %s considered, each with a reason against it; of the nearest, %q: %s",
+		counted(len(f.candidates), "workflow"), clean(nearest.Title), clean(strings.TrimPrefix(nearest.Reason, "Against: ")))
 }
 
 func (r *report) candidates(f *finding) {
@@ -308,6 +319,15 @@ func (r *report) footer(f *finding) {
 	if r.detail.verbose {
 		r.line("Bundle", r.look.dim(clean(f.digest)))
 	}
+}
+
+// linkText is one step of a chain.
+func linkText(l incident.Link) string {
+	subject, statement := clean(l.Subject.String()), clean(l.Statement)
+	if rest, ok := strings.CutPrefix(statement, subject+" "); ok {
+		statement = rest
+	}
+	return subject + ": " + statement
 }
 
 // sentence ends a text with a full stop.

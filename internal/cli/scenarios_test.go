@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"kubernaut.ai/kubernaut/internal/catalog"
 	"kubernaut.ai/kubernaut/internal/diagnose/scenario"
 	"kubernaut.ai/kubernaut/internal/observe"
 )
@@ -38,10 +39,20 @@ func scenarioReading(t *testing.T, s *scenario.Scenario, v scenario.Variant) *re
 	return r
 }
 
-// collected is a scenario's collection in a file.
-func collected(t *testing.T, r *reading, path string) {
+// workflows is the built-in catalog.
+func workflows(t *testing.T) *catalog.Shelf {
 	t.Helper()
-	d, err := diagnosed(t.Context(), r)
+	shelf, err := builtinWorkflows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shelf
+}
+
+// collected is a scenario's collection in a file.
+func collected(t *testing.T, shelf *catalog.Shelf, r *reading, path string) {
+	t.Helper()
+	d, err := diagnosed(t.Context(), shelf, r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,14 +67,14 @@ func collected(t *testing.T, r *reading, path string) {
 
 // Every scenario goes into a collection, and its verdict comes out of it again byte for byte.
 func TestReplayOfEveryScenario(t *testing.T) {
-	dir := t.TempDir()
+	dir, shelf := t.TempDir(), workflows(t)
 	args := []string{"replay"}
 	for i, s := range openScenarios(t) {
 		path := filepath.Join(dir, s.Name+".tgz")
 		if i%2 == 1 {
 			path = filepath.Join(dir, s.Name)
 		}
-		collected(t, scenarioReading(t, s, scenario.Variant{}), path)
+		collected(t, shelf, scenarioReading(t, s, scenario.Variant{}), path)
 		args = append(args, path)
 	}
 	code, stdout, stderr := run(t, nil, args...)

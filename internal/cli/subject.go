@@ -133,7 +133,7 @@ func (s subject) inSnapshot(snap *diagnose.Snapshot) (incident.Ref, error) {
 		ref := o.Ref()
 		is := known && ref.Kind == res.Kind || !known && namesKind(s.kind, ref)
 		if is && ref.Name == s.name && (s.namespace == "" || ref.Namespace == "" || ref.Namespace == s.namespace) {
-			found = append(found, incident.Ref{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name})
+			found = append(found, s.refOf(recorded.Resource{APIVersion: ref.APIVersion, Kind: ref.Kind, Namespaced: ref.Namespace != ""}, ref.Namespace))
 		}
 	}
 	switch {

@@ -55,7 +55,7 @@ Everything is kept in the data directory: the next kubernaut up on it continues 
 	}
 	cmd.Flags().StringVar(&dataDir, "data-dir", "", "data `directory` (default: kubernaut in the user's data directory)")
 	cmd.Flags().StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig `file` of an existing cluster to serve instead of starting an API server")
-	bindOutput(cmd.Flags(), &format, "text", "json")
+	bindOutput(cmd, &format, "text", "json")
 	return cmd
 }
 

@@ -63,6 +63,20 @@ func (f Form) String() string {
 	return [...]string{"derived from names", "kubectl get", "kubectl describe", "YAML or JSON", "bundle"}[f]
 }
 
+// MarshalText writes the form in a word.
+func (f Form) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (f *Form) UnmarshalText(text []byte) error {
+	for known := FormDerived; known <= FormBundle; known++ {
+		if known.String() == string(text) {
+			*f = known
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no form of text", text)
+}
+
 // Source is where a value was read.
 type Source struct {
 	File string `json:"file"`
