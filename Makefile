@@ -58,6 +58,10 @@ fuzz-smoke: ## Run each fuzz test for a few seconds (FUZZTIME=5s)
 bench: controlplane ## Measure policy, storage and controller; print one table
 	hack/bench.sh
 
+.PHONY: bench-diagnose
+bench-diagnose: controlplane ## Measure reading and diagnosing a cluster of 5,000 Pods on a real API server (ARGS=-strict)
+	go run ./test/bench-diagnose $(ARGS)
+
 .PHONY: scenarios
 scenarios: ## Measure the engine on all scenarios (docs/scenarios.md; ARGS='-v probe', ARGS='-o json')
 	go run ./test/scenarios/cmd/scenarios $(ARGS)

@@ -12,7 +12,7 @@ import (
 
 // Up to so many things are read one by one; of more there is one list.
 const (
-	maxGets   = 4 // objects of one kind in one namespace
+	maxGets   = 8 // objects of one kind in one namespace
 	maxSpaces = 3 // namespaces of one kind, or nodes whose Pods are wanted
 )
 

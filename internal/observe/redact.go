@@ -1,6 +1,7 @@
 package observe
 
 import (
+	"cmp"
 	"fmt"
 	"math/bits"
 	"regexp"
@@ -18,10 +19,14 @@ import (
 // disk-pressure).
 type Redactor struct {
 	tokens map[string]string
-	exact  []string // values known to be secret, longest first
+	exact  map[string][]string // values known to be secret, by their first bytes, the longest first
+	begins [1 << 12]bool       // by literalHash: whether such a value can begin at a place
 	count  int
 	inPEM  bool
 }
+
+// exactPrefix is how many bytes of a value known to be secret find it.
+const exactPrefix = 4
 
 // Count is the number of replacements made so far.
 func (r *Redactor) Count() int { return r.count }
@@ -29,16 +34,69 @@ func (r *Redactor) Count() int { return r.count }
 // Hide makes every later occurrence of the value a secret. Values under 6 bytes are too common to
 // be hidden everywhere.
 func (r *Redactor) Hide(value string) {
-	if len(value) < 6 || isToken(value) || slices.Contains(r.exact, value) {
+	if len(value) < 6 || isToken(value) {
 		return
 	}
-	i, _ := slices.BinarySearchFunc(r.exact, value, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a, b)
+	start := value[:exactPrefix]
+	alike := r.exact[start]
+	i, found := slices.BinarySearchFunc(alike, value, func(a, b string) int {
+		return cmp.Or(len(b)-len(a), strings.Compare(a, b))
 	})
-	r.exact = slices.Insert(r.exact, i, value)
+	if found {
+		return
+	}
+	if r.exact == nil {
+		r.exact = map[string][]string{}
+	}
+	r.exact[start] = slices.Insert(alike, i, value)
+	r.begins[literalHash(value[0], value[1], value[2])] = true
+}
+
+// nextExact returns where the first value known to be secret stands at or after a place, and how long it is; -1 when there
+// is none.
+func (r *Redactor) nextExact(line string, from int) (at, size int) {
+	if len(r.exact) == 0 {
+		return -1, 0
+	}
+	for i := from; i+exactPrefix <= len(line); i++ {
+		if !r.begins[literalHash(line[i], line[i+1], line[i+2])] {
+			continue
+		}
+		for _, secret := range r.exact[line[i:i+exactPrefix]] {
+			if strings.HasPrefix(line[i:], secret) {
+				return i, len(secret)
+			}
+		}
+	}
+	return -1, 0
+}
+
+// replaceExact replaces all values known to be secret.
+func (r *Redactor) replaceExact(line string) string {
+	at, size := r.nextExact(line, 0)
+	if at < 0 {
+		return line
+	}
+	var out strings.Builder
+	for from := 0; ; {
+		if at < 0 {
+			out.WriteString(line[from:])
+			return out.String()
+		}
+		out.WriteString(line[from:at])
+		out.WriteString(r.token(line[at : at+size]))
+		from = at + size
+		at, size = r.nextExact(line, from)
+	}
+}
+
+// touches reports whether a text may hold something to redact.
+func (r *Redactor) touches(text string) bool {
+	if len(text) < 6 {
+		return false
+	}
+	at, _ := r.nextExact(text, 0)
+	return at >= 0 || literals.find(text) != 0 || strings.Contains(text, pemBegin)
 }
 
 // Secret replaces a whole value.
@@ -96,11 +154,7 @@ func (r *Redactor) line(line string) string {
 	if r.inPEM || strings.Contains(line, pemBegin) {
 		line = r.pem(line)
 	}
-	for _, secret := range r.exact {
-		if strings.Contains(line, secret) {
-			line = strings.ReplaceAll(line, secret, r.token(secret))
-		}
-	}
+	line = r.replaceExact(line)
 	for hits := literals.find(line); hits != 0; hits &= hits - 1 {
 		line = patterns[bits.TrailingZeros32(hits)].redact(r, line)
 	}

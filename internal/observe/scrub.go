@@ -129,10 +129,12 @@ func omitted(size int) string { return fmt.Sprintf("[omitted: %d bytes]", size) 
 
 // hideNamed replaces the values of environment variables whose names say that they are secret.
 func hideNamed(r *Redactor, v any) {
+	if !namesSecret(v) { // of most objects; only the rest is gone through in order
+		return
+	}
 	switch v := v.(type) {
 	case map[string]any:
-		name, _ := v["name"].(string)
-		if value, ok := v["value"].(string); ok && secretName(name) && !strings.HasPrefix(value, "$(") {
+		if value, secret := namedSecret(v); secret {
 			v["value"] = r.Secret(value)
 		}
 		for _, k := range sortedNames(v) {
@@ -143,6 +145,34 @@ func hideNamed(r *Redactor, v any) {
 			hideNamed(r, e)
 		}
 	}
+}
+
+// namesSecret reports whether there is anything for hideNamed in a tree.
+func namesSecret(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		if _, secret := namedSecret(v); secret {
+			return true
+		}
+		for _, e := range v {
+			if namesSecret(e) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, namesSecret)
+	}
+	return false
+}
+
+// namedSecret returns the value of an entry whose name says that it is secret.
+func namedSecret(entry map[string]any) (value string, secret bool) {
+	value, ok := entry["value"].(string)
+	if !ok || isToken(value) || strings.HasPrefix(value, "$(") {
+		return "", false
+	}
+	name, _ := entry["name"].(string)
+	return value, secretName(name)
 }
 
 // identity names fields that hold names and never secrets.
@@ -156,10 +186,15 @@ var identity = map[string]bool{
 func redactText(r *Redactor, v any) any {
 	switch v := v.(type) {
 	case map[string]any:
-		for _, k := range sortedNames(v) {
-			if !identity[k] {
-				v[k] = redactText(r, v[k])
+		var names []string
+		for k, e := range v {
+			if !identity[k] && holdsText(r, e) { // of most parts nothing is to be redacted, and their order matters not
+				names = append(names, k)
 			}
+		}
+		slices.Sort(names)
+		for _, k := range names {
+			v[k] = redactText(r, v[k])
 		}
 		return v
 	case []any:
@@ -171,6 +206,23 @@ func redactText(r *Redactor, v any) any {
 		return r.Text(v)
 	}
 	return v
+}
+
+// holdsText reports whether some text in a tree may have to be redacted.
+func holdsText(r *Redactor, v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if !identity[k] && holdsText(r, e) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, func(e any) bool { return holdsText(r, e) })
+	case string:
+		return r.touches(v)
+	}
+	return false
 }
 
 // item is an object as it was read.
@@ -224,18 +276,26 @@ func adopt(it item) (*diagnose.Object, error) {
 
 // sortItems orders by kind, namespace and name.
 func sortItems(items []item) {
-	type key struct{ kind, namespace, name string }
-	keyOf := func(it item) key {
-		meta, _ := it.tree["metadata"].(map[string]any)
-		kind, _ := it.tree["kind"].(string)
-		namespace, _ := meta["namespace"].(string)
-		name, _ := meta["name"].(string)
-		return key{kind, namespace, name}
+	type keyed struct {
+		kind, namespace, name, apiVersion string
+		item                              item
 	}
-	slices.SortStableFunc(items, func(a, b item) int {
-		x, y := keyOf(a), keyOf(b)
-		return cmp.Or(strings.Compare(x.kind, y.kind), strings.Compare(x.namespace, y.namespace), strings.Compare(x.name, y.name))
+	all := make([]keyed, len(items))
+	for i, it := range items {
+		meta, _ := it.tree["metadata"].(map[string]any)
+		k := keyed{item: it}
+		k.kind, _ = it.tree["kind"].(string)
+		k.apiVersion, _ = it.tree["apiVersion"].(string)
+		k.namespace, _ = meta["namespace"].(string)
+		k.name, _ = meta["name"].(string)
+		all[i] = k
+	}
+	slices.SortStableFunc(all, func(a, b keyed) int {
+		return cmp.Or(strings.Compare(a.kind, b.kind), strings.Compare(a.namespace, b.namespace), strings.Compare(a.name, b.name), strings.Compare(a.apiVersion, b.apiVersion))
 	})
+	for i, k := range all {
+		items[i] = k.item
+	}
 }
 
 func boolCompare(a, b bool) int {

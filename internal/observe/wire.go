@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -149,6 +150,9 @@ func treeOf(k kind, o runtime.Object) (map[string]any, error) {
 		access.SetManagedFields(nil)
 	} else {
 		access.SetManagedFields(shortened(access.GetManagedFields()))
+	}
+	if node, ok := o.(*corev1.Node); ok {
+		node.Status.Images = nil // most of a node's text; what it could still run without pulling explains nothing
 	}
 	return runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 }
