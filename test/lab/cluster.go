@@ -92,7 +92,7 @@ func up(ctx context.Context, l *lab, _ []string) error {
 	if err != nil {
 		return err
 	}
-	defer held.Release()
+	defer held.Release() //nolint:errcheck // the kernel gives it back when this process ends
 	e, c, err := l.engine(ctx, state)
 	if err != nil {
 		return err
@@ -147,8 +147,12 @@ func (l *lab) prepare(ctx context.Context, e *engine.Engine, c *cluster.Cluster)
 		return err
 	}
 	for _, node := range nodes {
-		// The registry of the incidents is a program in the cluster that has no image to give; see incidents/README.md.
-		script := `set -e; d=/etc/containerd/certs.d/registry.example.com; mkdir -p $d; printf 'server = "http://127.0.0.1:30500"\n' > $d/hosts.toml`
+		// The registry of the incidents is a program on every node that has no image to give.
+		script := `set -e; d=/etc/containerd/certs.d/registry.example.com; mkdir -p $d; printf 'server = "http://127.0.0.1:30500"\n\n[host."http://127.0.0.1:30500"]\n  capabilities = ["pull", "resolve"]\n' >$d/hosts.toml
+grep -q certs.d /etc/containerd/config.toml || {
+  printf '[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n' >>/etc/containerd/config.toml
+  systemctl restart containerd
+}`
 		if _, err := e.Exec(ctx, engine.Exec{Container: node, Args: []string{"sh", "-c", script}}); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -146,7 +147,7 @@ func app(short map[string]any) map[string]any {
 	}
 	if env, ok := short["env"].(map[string]any); ok {
 		var list []any
-		for _, k := range sorted(env) {
+		for _, k := range slices.Sorted(maps.Keys(env)) {
 			list = append(list, map[string]any{"name": k, "value": env[k]})
 		}
 		container["env"] = list
@@ -169,18 +170,7 @@ func app(short map[string]any) map[string]any {
 	return map[string]any{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec}
 }
 
-func sorted(m map[string]any) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 func merge(into map[string]any, more any) {
 	m, _ := more.(map[string]any)
-	for k, v := range m {
-		into[k] = v
-	}
+	maps.Copy(into, m)
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,15 +88,11 @@ func (l *lab) recordOne(ctx context.Context, i *incident) error {
 			return err
 		}
 	}
-	c, err := recorded.Load(os.DirFS(l.recordings), ".")
+	c, err := recorded.Read(os.DirFS(l.recordings), i.name)
 	if err != nil {
 		return err
 	}
-	for _, c := range c {
-		if c.Name == i.name {
-			l.tell(c)
-		}
-	}
+	l.tell(c)
 	return nil
 }
 
@@ -141,7 +138,15 @@ func (l *lab) observe(ctx context.Context, s *shell, i *incident) ([]byte, time.
 		return nil, time.Time{}, err
 	}
 	body, _, err := observe.Encode(snap)
-	return body, snap.Contents().ObservedAt, err
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	z, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	text, err := io.ReadAll(z)
+	return zip(l.scrub(string(text))), snap.Contents().ObservedAt, err
 }
 
 func zip(text string) []byte {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -81,9 +82,7 @@ func (l *lab) stageOne(ctx context.Context, i *incident) error {
 		return fmt.Errorf("%s: %s: %w", i.name, step, err)
 	}
 	spaces := map[string]map[string]string{i.namespace(): nil}
-	for space, labels := range i.Namespaces {
-		spaces[space] = labels
-	}
+	maps.Copy(spaces, i.Namespaces)
 	for space, labels := range spaces {
 		text, err := yaml.Marshal(map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": space, "labels": labels}})
 		if err != nil {

@@ -4,43 +4,113 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"sigs.k8s.io/yaml"
+
+	"kubernaut.ai/kubernaut/test/scenarios/recorded"
 )
 
-// kinds are those whose objects of the namespace belong to the YAML.
-const kinds = "pods,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs,services,endpointslices,ingresses,networkpolicies,configmaps,serviceaccounts," +
-	"persistentvolumeclaims,resourcequotas,limitranges,horizontalpodautoscalers,poddisruptionbudgets,controllerrevisions,events"
+// kinds are those whose objects of the namespace belong to the YAML, by their plural; clusterKinds are those of the cluster.
+var (
+	kinds = map[string]string{
+		"pods": "Pod", "deployments": "Deployment", "replicasets": "ReplicaSet", "statefulsets": "StatefulSet", "daemonsets": "DaemonSet", "jobs": "Job", "cronjobs": "CronJob",
+		"secrets": "Secret", "services": "Service", "endpointslices": "EndpointSlice", "ingresses": "Ingress", "networkpolicies": "NetworkPolicy", "configmaps": "ConfigMap",
+		"serviceaccounts": "ServiceAccount", "persistentvolumeclaims": "PersistentVolumeClaim", "resourcequotas": "ResourceQuota", "limitranges": "LimitRange",
+		"horizontalpodautoscalers": "HorizontalPodAutoscaler", "poddisruptionbudgets": "PodDisruptionBudget", "controllerrevisions": "ControllerRevision", "events": "Event",
+	}
+	clusterKinds = map[string]string{
+		"nodes": "Node", "persistentvolumes": "PersistentVolume", "storageclasses": "StorageClass", "ingressclasses": "IngressClass", "priorityclasses": "PriorityClass",
+	}
+)
 
-// clusterKinds are those of the cluster.
-const clusterKinds = "nodes,persistentvolumes,storageclasses,ingressclasses,priorityclasses"
-
-// objects returns what kubectl get -o yaml gives, an object a document.
+// objects returns what kubectl get -o yaml gives, a list for each kind, each below the name of the file that it would be in.
 func (l *lab) objects(ctx context.Context, s *shell, i *incident) (string, error) {
-	asks := []string{kinds, clusterKinds, "namespace " + i.namespace()}
+	var out strings.Builder
+	take := func(dir string, plurals map[string]string, args ...string) error {
+		names := slices.Sorted(maps.Keys(plurals))
+		raw, err := s.kubectl(ctx, "", append([]string{"get", "-o", "json", "--show-managed-fields=true", strings.Join(names, ",")}, args...)...)
+		if err != nil {
+			return err
+		}
+		all, err := itemsOf(raw)
+		if err != nil {
+			return err
+		}
+		for _, plural := range names {
+			items := []any{}
+			for _, o := range all {
+				if want := plurals[plural]; want == "" || o["kind"] == want {
+					items = append(items, o)
+				}
+			}
+			text, err := yaml.Marshal(map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(&out, "%s%s%s.yaml\n%s", recorded.FileMark, dir, plural, text)
+		}
+		return nil
+	}
+	spaces := []string{i.namespace()}
 	for space := range i.Namespaces {
 		if space != i.namespace() {
-			asks = append(asks, kinds+" -n "+space)
+			spaces = append(spaces, space)
 		}
 	}
-	asks = append(asks, i.Objects...)
-	var docs []string
-	for _, ask := range asks {
-		out, err := s.kubectl(ctx, "", append([]string{"get", "-o", "json", "--show-managed-fields=true"}, strings.Fields(ask)...)...)
-		if err != nil {
+	for _, ns := range spaces {
+		if err := take("namespaces/"+ns+"/", kinds, "-n", ns); err != nil {
 			return "", err
 		}
-		more, err := documents([]byte(out))
-		if err != nil {
-			return "", err
-		}
-		docs = append(docs, more...)
 	}
-	return l.scrub(strings.Join(docs, "---\n")), nil
+	if err := take("", clusterKinds); err != nil {
+		return "", err
+	}
+	for _, ask := range append([]string{"namespaces"}, i.Objects...) {
+		words := strings.Fields(ask)
+		dir := ""
+		if n := slices.Index(words, "-n"); n >= 0 {
+			dir = "namespaces/" + words[n+1] + "/"
+		}
+		for plural := range strings.SplitSeq(words[0], ",") {
+			if err := take(dir, map[string]string{plural: ""}, words[1:]...); err != nil {
+				return "", err
+			}
+		}
+	}
+	return l.scrub(out.String()), nil
+}
+
+// itemsOf returns the objects of a list, or the one object, without the values of Secrets.
+func itemsOf(raw string) ([]map[string]any, error) {
+	var list struct {
+		Kind  string
+		Items []map[string]any
+	}
+	if err := json.Unmarshal([]byte(raw), &list); err != nil {
+		return nil, err
+	}
+	if list.Kind != "List" {
+		var one map[string]any
+		if err := json.Unmarshal([]byte(raw), &one); err != nil {
+			return nil, err
+		}
+		list.Items = []map[string]any{one}
+	}
+	for _, o := range list.Items {
+		if data, ok := o["data"].(map[string]any); ok && o["kind"] == "Secret" {
+			for k := range data {
+				data[k] = ""
+			}
+			if meta, ok := o["metadata"].(map[string]any); ok {
+				delete(meta, "annotations") // of which one holds the values again
+			}
+		}
+	}
+	return list.Items, nil
 }
 
 type podList struct {
@@ -136,62 +206,41 @@ func look(pods []pod) []string {
 		}
 		return 1
 	})
-	var describe, logs []string
-	readied := 0
+	var out []string
+	describe, logs, readied := 0, 0, 0
 	for _, p := range pods {
 		ns, name := p.Metadata.Namespace, p.Metadata.Name
 		if p.ready() {
 			readied++
 		}
-		if len(describe) < described && readied <= 2 {
-			describe = append(describe, "kubectl describe pod "+name+" -n "+ns)
+		if describe < described && readied <= 2 {
+			describe++
+			out = append(out, "kubectl describe pod "+name+" -n "+ns)
 		}
 		for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
-			if _, waiting := c.State["waiting"]; waiting && c.RestartCount == 0 || len(logs) >= logged {
+			if _, waiting := c.State["waiting"]; waiting && c.RestartCount == 0 || logs >= logged {
 				continue
 			}
-			logs = append(logs, fmt.Sprintf("kubectl logs %s -c %s -n %s --tail=40", name, c.Name, ns))
+			logs++
+			out = append(out, fmt.Sprintf("kubectl logs %s -c %s -n %s --tail=40", name, c.Name, ns))
 			if c.RestartCount > 0 {
-				logs = append(logs, fmt.Sprintf("kubectl logs %s -c %s -n %s --previous --tail=40", name, c.Name, ns))
+				out = append(out, fmt.Sprintf("kubectl logs %s -c %s -n %s --previous --tail=40", name, c.Name, ns))
 			}
 		}
 	}
-	return append(describe, logs...)
+	return out
 }
 
-var kernel = regexp.MustCompile(`(?m)(kernelVersion: |Kernel Version: +)\S+`)
-
-// scrub removes what is this machine's own from a text.
+// scrub removes what is this machine's own from a text: its name and its kernel.
 func (l *lab) scrub(text string) string {
-	text = kernel.ReplaceAllString(text, "${1}6.1.0-32-amd64")
+	if kernel, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		old := strings.TrimSpace(string(kernel))
+		text = strings.ReplaceAll(text, old, (neutralKernel + strings.Repeat(" ", len(old)))[:max(len(old), len(neutralKernel))])
+	}
 	if host, err := os.Hostname(); err == nil && len(host) > 3 {
 		text = strings.ReplaceAll(text, host, "workstation")
 	}
 	return text
 }
 
-// documents splits a list of JSON into documents of YAML, each with its managed fields.
-func documents(list []byte) ([]string, error) {
-	var l struct{ Items []map[string]any }
-	if err := json.Unmarshal(list, &l); err != nil {
-		return nil, err
-	}
-	if l.Items == nil {
-		var one map[string]any
-		if err := json.Unmarshal(list, &one); err != nil {
-			return nil, err
-		}
-		if one["kind"] != "List" {
-			l.Items = []map[string]any{one}
-		}
-	}
-	var out []string
-	for _, o := range l.Items {
-		text, err := yaml.Marshal(o)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, string(text))
-	}
-	return out, nil
-}
+const neutralKernel = "6.1.0-32-amd64"

@@ -19,6 +19,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"testing/fstest"
 	"time"
@@ -39,7 +40,8 @@ type Header struct {
 	At       string            `json:"at,omitempty"`
 	Incident scenario.Incident `json:"incident"`
 	Expect   Expect            `json:"expect"`
-	// Lacks says of a form why it does not carry the evidence. Of such a form it is asked only that nothing else is blamed.
+	// Lacks says of a form why it does not carry the evidence. Of such a form it is asked only that nothing else is blamed but
+	// what the expectation names for it.
 	Lacks map[Form]string `json:"lacks,omitempty"`
 	// Note says what is peculiar about how it was brought about.
 	Note string `json:"note,omitempty"`
@@ -54,6 +56,8 @@ type Expect struct {
 	// Others are classes of further causes that the verdict must name beside the first, which may be any of them: several faults
 	// that have nothing to do with each other have no order.
 	Others []string `json:"others,omitempty"`
+	// Else are classes that may be blamed instead in a form that lacks the evidence: they are what the rest of it says.
+	Else []string `json:"else,omitempty"`
 	// MustNot are classes that must appear nowhere.
 	MustNot []string `json:"mustNot,omitempty"`
 }
@@ -99,12 +103,7 @@ const (
 func Forms() []Form { return []Form{Live, LiveExpired, YAML, YAMLExpired, Text, Bare, Folder} }
 
 func known(f Form) bool {
-	for _, k := range Forms() {
-		if k == f {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(Forms(), f)
 }
 
 // Case is one recording.
@@ -122,7 +121,7 @@ func Load(fsys fs.FS, dir string) ([]*Case, error) {
 	}
 	var out []*Case
 	for _, file := range files {
-		c, err := load(fsys, path.Dir(file))
+		c, err := Read(fsys, path.Dir(file))
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path.Dir(file), err)
 		}
@@ -131,7 +130,8 @@ func Load(fsys fs.FS, dir string) ([]*Case, error) {
 	return out, nil
 }
 
-func load(fsys fs.FS, dir string) (*Case, error) {
+// Read reads one recording.
+func Read(fsys fs.FS, dir string) (*Case, error) {
 	c := &Case{Name: path.Base(dir)}
 	header, err := fs.ReadFile(fsys, path.Join(dir, "expect.yaml"))
 	if err != nil {

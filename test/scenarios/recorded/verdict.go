@@ -79,7 +79,7 @@ func (e Expect) blamesOther(r diagnose.Result) bool {
 		return false
 	}
 	got := string(r.Cause.Class)
-	return got != e.Class && !slices.Contains(e.Others, got) || slices.Contains(e.MustNot, got)
+	return got != e.Class && !slices.Contains(e.Others, got) && !slices.Contains(e.Else, got) || slices.Contains(e.MustNot, got)
 }
 
 func classes(r diagnose.Result) []string {
