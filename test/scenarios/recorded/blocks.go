@@ -27,7 +27,7 @@ func (c *Case) blocks() []block {
 
 // words are those of the command that are no flags, and log tells whether it is one of logs.
 func (b block) words() (words []string, log bool) {
-	for _, w := range strings.FieldsSeq(b.command) {
+	for w := range strings.FieldsSeq(b.command) {
 		if !strings.HasPrefix(w, "-") || w == "-p" {
 			words = append(words, w)
 		}
