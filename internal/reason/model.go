@@ -31,9 +31,6 @@ type Request struct {
 	Only string
 	// MaxOutput bounds the answer, in tokens.
 	MaxOutput int
-	// OnText is called with each piece of the answer's text as it comes, from the goroutine of Turn; nil
-	// when nobody listens. A model that cannot stream does not call it.
-	OnText func(piece string)
 }
 
 // Role says whose message it is.
