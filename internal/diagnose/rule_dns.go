@@ -46,6 +46,7 @@ func (catalogue) DNSDown() rule {
 			}
 			for _, w := range q.snap.selectedWorkloads(dns.svc) {
 				for _, next := range q.workloadSymptoms(w) {
+					c.tier = fallback // what is wrong with its Pods says more
 					out = append(out, answer{via: via, next: &next, tie: proven, settles: true})
 				}
 			}
@@ -199,7 +200,9 @@ func (q *inquiry) dnsRefusesConfig(s symptom) []answer {
 	for _, cm := range q.mountedConfigMaps(s.object, s.container.spec) {
 		for _, l := range q.tail(s) {
 			for _, key := range cm.At("data").Keys() {
-				if !strings.Contains(l.text, key+":") && !strings.Contains(l.text, "plugin/") {
+				_, plugin, named := strings.Cut(l.text, "plugin/")
+				plugin, _, _ = strings.Cut(plugin, ":")
+				if !strings.Contains(l.text, key+":") && !(named && isGrave(l.text) && hasWord(cm.At("data", key).Str(), plugin)) {
 					continue
 				}
 				c := dnsConfigCause(cm, fmt.Sprintf("the DNS server refuses its %s: %s", key, quote(l.text)), []cite{l.cite, at(cm.At("data", key))})
