@@ -197,6 +197,7 @@ func down(ctx context.Context, l *lab, _ []string) error {
 		err = errors.Join(err, e.RemoveImage(ctx, ref))
 	}
 	err = errors.Join(err, held.Release())
+	err = errors.Join(err, os.RemoveAll(filepath.Join(state, "lab")))
 	removed, gone := e.RemoveNetwork(ctx)
 	err = errors.Join(err, gone)
 	if !removed {
