@@ -55,7 +55,7 @@ func (s *Shelf) SearchWorkflows(_ context.Context, q incident.WorkflowQuery) ([]
 	slices.SortFunc(list, func(a, b found) int {
 		return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(a.wildcards, b.wildcards), strings.Compare(a.WorkflowID, b.WorkflowID))
 	})
-	out := make([]incident.WorkflowMatch, 0, len(list))
+	var out []incident.WorkflowMatch
 	for i, f := range list[:min(len(list), cmp.Or(q.TopK, topK))] {
 		f.Rank = i + 1
 		out = append(out, f.WorkflowMatch)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
@@ -18,13 +19,15 @@ import (
 // scenarioNamed is one of the open scenarios.
 func scenarioNamed(t *testing.T, name string) *scenario.Scenario {
 	t.Helper()
-	for _, s := range openScenarios(t) {
-		if s.Name == name {
-			return s
-		}
+	raw, err := os.ReadFile(filepath.Join("../../test/scenarios/open", name+".yaml"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("there is no scenario %s", name)
-	return nil
+	one, err := scenario.Load(fstest.MapFS{"open/" + name + ".yaml": {Data: raw}}, "open")
+	if err != nil || len(one) != 1 {
+		t.Fatalf("%d scenarios, %v", len(one), err)
+	}
+	return one[0]
 }
 
 // bundleOf is the path of a scenario's collection.

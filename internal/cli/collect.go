@@ -155,7 +155,11 @@ func (c *collection) writeFile(path string, force bool) (err error) {
 	if force {
 		return os.Rename(tmp.Name(), path)
 	}
-	return os.Link(tmp.Name(), path) // which never replaces what came there in the meantime
+	// A link never replaces what came there in the meantime; not every file system has them.
+	if err = os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return os.Rename(tmp.Name(), path)
+	}
+	return err
 }
 
 func (c *collection) writeDir(path string) error {

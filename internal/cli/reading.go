@@ -89,6 +89,9 @@ func (c *command) readCluster(ctx context.Context, f subjectFlags, s subject) (*
 	began := time.Now()
 	snapshot, err := live.Observe(ctx, in)
 	t.drop()
+	if ctx.Err() != nil { // what was read so far decides nothing
+		return nil, ctx.Err()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("cluster at %s: %w", cl.config.Host, err)
 	}
