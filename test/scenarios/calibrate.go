@@ -13,7 +13,7 @@ import (
 )
 
 // MaxCalibrationError is the largest expected calibration error that the reported half may have.
-const MaxCalibrationError = 0.10
+const MaxCalibrationError = 0.08
 
 // Claim is one answer that names a cause, or says that nothing is wrong, with whether that is so.
 type Claim struct {
