@@ -31,7 +31,11 @@ func round(f float64) float64 { return float64(int64(f*1000+0.5)) / 1000 }
 func healthyConfidence(checks []Check) float64 {
 	c := 0.96
 	for _, check := range checks {
-		if check.Outcome == CheckUnknown {
+		switch {
+		case check.Outcome != CheckUnknown:
+		case check.Name == checkCreation: // events alone tell it, and they tell of much else
+			c *= 0.6
+		default:
 			c *= 0.85
 		}
 	}

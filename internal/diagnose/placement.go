@@ -188,7 +188,9 @@ func schedulerReasons(message string) []string {
 	if !ok {
 		return nil
 	}
-	rest, _, _ = strings.Cut(rest, ". preemption:")
+	for _, end := range []string{". preemption:", ". no new claims to deallocate"} {
+		rest, _, _ = strings.Cut(rest, end)
+	}
 	var out []string
 	for part := range strings.SplitSeq(strings.TrimSuffix(rest, "."), ", ") {
 		_, reason, found := strings.Cut(strings.TrimSpace(part), " ")
@@ -211,7 +213,7 @@ func (q *inquiry) schedulerSaysOnly(s symptom, phrase string) bool {
 		switch {
 		case strings.Contains(r, phrase):
 			found = true
-		case strings.Contains(r, "node-role.kubernetes.io/"):
+		case strings.Contains(r, "node-role.kubernetes.io/"), strings.HasSuffix(r, "untolerated taint(s)"):
 		default:
 			return false
 		}

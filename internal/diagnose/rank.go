@@ -59,6 +59,9 @@ func (q *inquiry) rank() []explanation {
 		return cmp.Or(
 			compareBool(a.score < weakest, b.score < weakest),
 			-slices.Compare(a.weight[:], b.weight[:]),
+			compareBool(a.cause.tier == fallback, b.cause.tier == fallback),
+			compareBool(a.root.since.IsZero(), b.root.since.IsZero()),
+			a.root.since.Compare(b.root.since), // what came first may have brought the rest
 			better(a, b),
 		)
 	})

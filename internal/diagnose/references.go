@@ -90,6 +90,10 @@ func missingObjects(q *inquiry, s symptom, kind string, build func(r reference, 
 			continue
 		}
 		seen[ref] = true
+		if next, via, made := q.unmade(s, r, ref); made {
+			out = append(out, answer{via: via, next: next, settles: true})
+			continue
+		}
 		c := build(r, ref)
 		c.target, c.detail, c.timing = q.owner(s.object), ref.Name, timingUnrelated
 		c.summary = fmt.Sprintf("%s cannot start its Pods: %s %q does not exist in namespace %s.", c.target, kind, ref.Name, ref.Namespace)
@@ -112,6 +116,31 @@ func missingObjects(q *inquiry, s symptom, kind string, build func(r reference, 
 		out = append(out, answer{via: []link{{s.subject, r.use(), []cite{at(r.name)}}}, cause: c})
 	}
 	return out
+}
+
+// unmade returns the symptom of a custom resource that is not well and is to make an absent object: its spec names it, or
+// it has its name and names nothing else.
+func (q *inquiry) unmade(s symptom, r reference, ref incident.Ref) (next *symptom, via []link, made bool) {
+	q.snap.want(Want{Ref: incident.Ref{APIVersion: custom, Kind: custom, Namespace: ref.Namespace}})
+	for _, o := range q.snap.c.Objects {
+		if o.ref.Namespace != ref.Namespace || !isCustom(o) {
+			continue
+		}
+		target := o.At("spec", "target", "name")
+		if !target.Exists() {
+			target = o.At("spec", "secretName")
+		}
+		if !target.Exists() {
+			target = o.At("metadata", "name")
+		}
+		bad := q.resourceSymptoms(o)
+		if target.Str() != ref.Name || !strings.Contains(o.ref.Kind, ref.Kind) && target.Path() == "/metadata/name" || len(bad) == 0 {
+			continue
+		}
+		via = []link{{s.subject, r.use(), []cite{at(r.name)}}, {o.ref, fmt.Sprintf("it is to make %s, which does not exist", ref), []cite{at(target)}}}
+		return &bad[0], via, true
+	}
+	return nil, nil, false
 }
 
 // missingKeys answers with the keys that the symptom's Pod names and that an existing ConfigMap or

@@ -61,10 +61,18 @@ func selectorByMessage(q *inquiry, s symptom, c *cause, nodesRead bool) []answer
 	if nodesRead || len(terms[0]) == 0 || len(reasons) == 0 {
 		return nil
 	}
+	said := false
 	for _, r := range reasons {
+		if strings.Contains(r, "node-role.kubernetes.io/") || strings.HasSuffix(r, "untolerated taint(s)") {
+			continue // of the control plane, as nearly always
+		}
+		said = true
 		if !strings.Contains(r, "didn't match Pod's node affinity/selector") && !strings.Contains(r, "didn't match node selector") {
 			return nil
 		}
+	}
+	if !said {
+		return nil
 	}
 	first := terms[0][0]
 	c.direct, c.depends, c.detail = reported, []string{"Node"}, first.String()

@@ -8,6 +8,9 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 )
 
+// checkCreation is the name of the check that needs events.
+const checkCreation = "controllers can create their Pods"
+
 // survey lists the checks that were made, and sets aside what was seen around the subject and has no
 // effect on it.
 func (q *inquiry) survey(own, related []*Object, roots []root) {
@@ -45,7 +48,7 @@ func (q *inquiry) survey(own, related []*Object, roots []root) {
 	}
 	if slices.ContainsFunc(scope, func(o *Object) bool { return workloadKinds[o.ref.Kind] }) {
 		check("workloads have the ready Pods that they want", true, "", workloadShort, workloadZero)
-		check("controllers can create their Pods", q.eventsKnown(ns), "", podsNotCreated)
+		check(checkCreation, q.eventsKnown(ns), "", podsNotCreated)
 	}
 	if hasPods {
 		check("Pods are assigned to nodes", podsKnown, count(len(pods), "Pod"), podUnscheduled)
