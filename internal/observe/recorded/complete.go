@@ -21,6 +21,7 @@ func (r *reader) complete(merged map[key]*sighting) {
 		if k.kind == "Job" && merged[k].fields != nil {
 			r.jobFailure(merged[k])
 		}
+		labelTemplate(merged[k])
 	}
 	for _, k := range keys {
 		if k.kind != "Pod" {
@@ -36,6 +37,25 @@ func (r *reader) complete(merged map[key]*sighting) {
 			containers(pod, owner, spoken[nameKey{pod.namespace, pod.name}])
 		}
 	}
+}
+
+// labelTemplate gives the template of a workload that was not seen whole the labels that its selector demands: it has those, and
+// maybe more.
+func labelTemplate(w *sighting) {
+	switch w.res.kind {
+	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet":
+	default:
+		return
+	}
+	spec, _ := w.tree["spec"].(map[string]any)
+	selector, _ := spec["selector"].(map[string]any)
+	demands, _ := selector["matchLabels"].(map[string]any)
+	template, _ := spec["template"].(map[string]any)
+	meta, _ := template["metadata"].(map[string]any)
+	if w.fields == nil || len(demands) == 0 || meta["labels"] != nil {
+		return
+	}
+	set(w.tree, cloneMap(demands), "spec", "template", "metadata", "labels")
 }
 
 // jobFailure takes from the Job controller's event what it wrote into the condition in the same words.

@@ -76,7 +76,10 @@ func (d *description) workload() {
 	}
 }
 
-// deploymentSets takes the ReplicaSets that a Deployment's description names. The new one has the Deployment's template.
+const revisionNote = "deployment.kubernetes.io/revision"
+
+// deploymentSets takes the ReplicaSets that a Deployment's description names. The new one has the Deployment's template
+// and revision; by ages of minutes it cannot be told from those before it.
 func (d *description) deploymentSets() {
 	for _, key := range []string{"NewReplicaSet", "OldReplicaSets"} {
 		for part := range strings.SplitSeq(d.root.entry(key), ", ") {
@@ -95,6 +98,11 @@ func (d *description) deploymentSets() {
 			}
 			if key == "NewReplicaSet" {
 				d.giveTemplate(s)
+				if meta, ok := d.s.tree["metadata"].(map[string]any); ok {
+					if notes, ok := meta["annotations"].(map[string]any); ok && notes[revisionNote] != nil {
+						set(s.tree, notes[revisionNote], "metadata", "annotations", revisionNote)
+					}
+				}
 			}
 			d.r.see(s)
 		}
