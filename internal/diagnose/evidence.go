@@ -25,6 +25,9 @@ func at(v Value) cite {
 	if v.object.ref.Kind == "Event" {
 		c.kind = incident.EvidenceEvent
 	}
+	if isMetric(v.object.ref) {
+		c.kind = incident.EvidenceMetric
+	}
 	return c
 }
 

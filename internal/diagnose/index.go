@@ -41,7 +41,18 @@ func orderObjects(in []*Object) []*Object {
 
 func orderEvents(in []*Object) []*Object {
 	out := orderObjects(in)
-	slices.SortStableFunc(out, func(a, b *Object) int { return lastSeen(a).Compare(lastSeen(b)) })
+	type timed struct {
+		event *Object
+		at    time.Time
+	}
+	all := make([]timed, len(out)) // to read a time is dear, and sorting compares each event many times
+	for i, ev := range out {
+		all[i] = timed{ev, lastSeen(ev)}
+	}
+	slices.SortStableFunc(all, func(a, b timed) int { return a.at.Compare(b.at) })
+	for i, t := range all {
+		out[i] = t.event
+	}
 	return out
 }
 

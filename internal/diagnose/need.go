@@ -14,6 +14,8 @@ type Need struct {
 	ConfigMaps []incident.Ref
 	// Wants are what the inquiry asked for and the snapshot does not know. What is read of it may lead to further wants.
 	Wants []Want
+	// Metrics are the Pods of which measurements bear on a symptom.
+	Metrics []incident.Ref
 	// NoEvents are the objects whose symptoms are not recent and about which no event is kept.
 	NoEvents []incident.Ref
 }
@@ -61,6 +63,7 @@ func Needs(snap *Snapshot, inc incident.Incident) Need {
 		}
 		if s.container != nil && (s.kind == containerDying || s.kind == containerNotReady || s.kind == callFails) {
 			q.wantAddresses(s)
+			n.addMetrics(s)
 		}
 		if s.object.ref.Kind == "Pod" && (!s.soft || len(n.ConfigMaps) < maxCallLogs) {
 			for _, r := range podReferences(s.object.At("spec")) {
@@ -125,6 +128,12 @@ func (q *inquiry) wantCallers(svc *Object) {
 				q.snap.ownersOf(o)
 			}
 		}
+	}
+}
+
+func (n *Need) addMetrics(s symptom) {
+	if ref := (incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: s.subject.Namespace, Name: s.subject.Name}); !slices.Contains(n.Metrics, ref) {
+		n.Metrics = append(n.Metrics, ref)
 	}
 }
 

@@ -45,6 +45,15 @@ func (catalogue) CPUThrottled() rule {
 			} else if allowed <= tinyCPU {
 				c.direct = inferred
 			}
+			held, much, measured := q.throttled(s)
+			switch {
+			case much:
+				c.direct = compared
+				c.last.statement += fmt.Sprintf("; the limit holds it back in a share of %s of all scheduling periods", held.Text())
+				c.last.proof = append(c.last.proof, at(held))
+			case measured && !used.Exists(): // the probe is slow for another reason
+				return nil
+			}
 			if u, updated := q.lastUpdate(s.object); updated {
 				for _, ch := range u.changes {
 					before, known := milli(ch.from)
@@ -58,7 +67,7 @@ func (catalogue) CPUThrottled() rule {
 			if c.direct == 0 {
 				return nil
 			}
-			c.wanted = []wanted{{"metrics of the container's CPU use and throttling", used.Exists()}}
+			c.wanted = []wanted{{"metrics of the container's CPU use and throttling", used.Exists() || measured}}
 			c.summary = fmt.Sprintf("%s is slowed by its CPU limit: %s.", target, c.last.statement)
 			return []answer{{cause: c}}
 		},

@@ -28,7 +28,7 @@ func verifyOne(snap *Snapshot, e incident.Evidence) error {
 		return fmt.Errorf("sha256 of the value is %s, not %s", got, e.SHA256)
 	}
 	switch e.Kind {
-	case incident.EvidenceObject:
+	case incident.EvidenceObject, incident.EvidenceMetric:
 		return verifyObject(snap, snap.Object(e.Ref), e)
 	case incident.EvidenceEvent:
 		return verifyObject(snap, snap.eventKey[keyOf(e.Ref)], e)

@@ -113,6 +113,7 @@ func (r *reader) readFurther(inc incident.Incident) {
 		done := r.run(queries, r.logReads(need.Logs)...)
 		if done == 0 || round == maxRounds-1 || r.ctx.Err() != nil {
 			r.noteExpired(need.NoEvents)
+			r.readMetrics(need.Metrics)
 			return
 		}
 	}

@@ -44,8 +44,10 @@ type Options struct {
 	Limits Limits
 	// Cluster names the cluster in snapshots.
 	Cluster string
-	Clock   func() time.Time
-	Logger  *slog.Logger
+	// Prometheus is asked for measurements of the Pods that are not well; nil when there is none.
+	Prometheus *Prometheus
+	Clock      func() time.Time
+	Logger     *slog.Logger
 }
 
 // Limits bound one observation. A zero field means its default; a negative one is refused by New.
@@ -100,6 +102,8 @@ type Live struct {
 	config  *rest.Config
 	http    *http.Client
 	catalog catalog
+
+	prometheus *Prometheus
 }
 
 // New makes a Live. It does not talk to the cluster.
@@ -111,13 +115,18 @@ func New(o Options) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Prometheus != nil {
+		if err := o.Prometheus.validate(); err != nil {
+			return nil, err
+		}
+	}
 	cfg := rest.CopyConfig(o.Config)
 	cfg.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(limits.QPS), 2*limits.QPS)
 	hc, err := rest.HTTPClientFor(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("observe: %w", err)
 	}
-	l := &Live{limits: limits, cluster: o.Cluster, now: o.Clock, log: o.Logger, config: cfg, http: hc}
+	l := &Live{limits: limits, cluster: o.Cluster, now: o.Clock, log: o.Logger, config: cfg, http: hc, prometheus: o.Prometheus}
 	if l.now == nil {
 		l.now = time.Now
 	}

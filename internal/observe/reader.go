@@ -26,17 +26,18 @@ import (
 
 // reader is one observation in progress.
 type reader struct {
-	ctx       context.Context // of this one observation
-	now       func() time.Time
-	limits    Limits
-	typed     map[schema.GroupVersion]rest.Interface // of the built-in kinds: they come as protobuf
-	dynamic   dynamic.Interface
-	metadata  metadata.Interface
-	discovery *discovery.DiscoveryClient
-	catalog   *catalog
-	budget    *byteBudget
-	calls     atomic.Int64 // requests
-	lists     atomic.Int64 // of those, pages of lists
+	ctx        context.Context // of this one observation
+	now        func() time.Time
+	limits     Limits
+	typed      map[schema.GroupVersion]rest.Interface // of the built-in kinds: they come as protobuf
+	dynamic    dynamic.Interface
+	metadata   metadata.Interface
+	discovery  *discovery.DiscoveryClient
+	catalog    *catalog
+	prometheus *Prometheus // nil when there is none
+	budget     *byteBudget
+	calls      atomic.Int64 // requests
+	lists      atomic.Int64 // of those, pages of lists
 
 	servedOnce  sync.Once
 	servedKinds *served
@@ -65,7 +66,7 @@ func (l *Live) newReader(ctx context.Context) (*reader, error) {
 	}
 	hc := &http.Client{Transport: &countingTransport{base: base, budget: budget}}
 	r := &reader{
-		ctx: ctx, now: l.now, limits: l.limits, catalog: &l.catalog, budget: budget, typed: map[schema.GroupVersion]rest.Interface{},
+		ctx: ctx, now: l.now, limits: l.limits, catalog: &l.catalog, prometheus: l.prometheus, budget: budget, typed: map[schema.GroupVersion]rest.Interface{},
 		asked: map[question]bool{}, cut: map[question]bool{}, heard: map[diagnose.LogNeed]bool{}, objects: map[objectKey]item{}, events: map[objectKey]item{},
 	}
 	var errs [4]error
