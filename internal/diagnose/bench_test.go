@@ -2,6 +2,7 @@ package diagnose_test
 
 import (
 	"fmt"
+	"maps"
 	"runtime"
 	"strings"
 	"testing"
@@ -46,8 +47,10 @@ func city(tb testing.TB) *diagnose.Snapshot {
 	}
 	c.Reads = append(c.Reads, diagnose.Read{APIVersion: "v1", Kind: "Node"}, diagnose.Read{APIVersion: "networking.k8s.io/v1", Kind: "NetworkPolicy"})
 	for i := range 500 {
-		put(&c.Objects, m{"apiVersion": "v1", "kind": "Node", "metadata": meta("", fmt.Sprintf("node-%d", i), m{"kubernetes.io/hostname": fmt.Sprintf("node-%d", i), "zone": fmt.Sprintf("z%d", i%3)}, ""),
-			"spec": m{}, "status": m{"allocatable": m{"cpu": "16", "memory": "64Gi", "pods": "110"}, "conditions": l{m{"type": "Ready", "status": "True", "lastTransitionTime": long}}}})
+		put(&c.Objects, m{
+			"apiVersion": "v1", "kind": "Node", "metadata": meta("", fmt.Sprintf("node-%d", i), m{"kubernetes.io/hostname": fmt.Sprintf("node-%d", i), "zone": fmt.Sprintf("z%d", i%3)}, ""),
+			"spec": m{}, "status": m{"allocatable": m{"cpu": "16", "memory": "64Gi", "pods": "110"}, "conditions": l{m{"type": "Ready", "status": "True", "lastTransitionTime": long}}},
+		})
 		put(&c.Objects, m{"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta("kube-node-lease", fmt.Sprintf("node-%d", i), nil, ""), "spec": m{"renewTime": "2026-11-20T11:59:50Z", "leaseDurationSeconds": 40}})
 	}
 	n, pod := 0, 0
@@ -58,8 +61,10 @@ func city(tb testing.TB) *diagnose.Snapshot {
 		spec := m{
 			"serviceAccountName": "default",
 			"volumes":            l{m{"name": "conf", "configMap": m{"name": name}}},
-			"containers": l{m{"name": "main", "image": "registry.example.com/" + name + ":1", "env": env, "ports": l{m{"containerPort": 8080}}, "volumeMounts": l{m{"name": "conf", "mountPath": "/etc/conf"}},
-				"readinessProbe": m{"httpGet": m{"path": "/", "port": 8080}}, "resources": m{"requests": m{"cpu": "100m", "memory": "128Mi"}, "limits": m{"memory": "256Mi"}}}},
+			"containers": l{m{
+				"name": "main", "image": "registry.example.com/" + name + ":1", "env": env, "ports": l{m{"containerPort": 8080}}, "volumeMounts": l{m{"name": "conf", "mountPath": "/etc/conf"}},
+				"readinessProbe": m{"httpGet": m{"path": "/", "port": 8080}}, "resources": m{"requests": m{"cpu": "100m", "memory": "128Mi"}, "limits": m{"memory": "256Mi"}},
+			}},
 		}
 		ill := i%50 == 7
 		ready := 5
@@ -71,14 +76,18 @@ func city(tb testing.TB) *diagnose.Snapshot {
 			available = m{"type": "Available", "status": "False", "lastTransitionTime": short}
 		}
 		template := m{"metadata": m{"labels": labels}, "spec": spec}
-		put(&c.Objects, m{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(ns, name, labels, ""), "spec": m{"replicas": 5, "template": template, "selector": m{"matchLabels": labels}},
-			"status": m{"replicas": 5, "readyReplicas": ready, "updatedReplicas": 5, "conditions": l{available}}})
+		put(&c.Objects, m{
+			"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta(ns, name, labels, ""), "spec": m{"replicas": 5, "template": template, "selector": m{"matchLabels": labels}},
+			"status": m{"replicas": 5, "readyReplicas": ready, "updatedReplicas": 5, "conditions": l{available}},
+		})
 		put(&c.Objects, m{"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": meta(ns, name+"-1", labels, name), "spec": m{"replicas": 5, "template": template}, "status": m{"replicas": 5, "readyReplicas": ready}})
 		put(&c.Objects, m{"apiVersion": "v1", "kind": "Service", "metadata": meta(ns, name, labels, ""), "spec": m{"selector": m{"app": name}, "clusterIP": fmt.Sprintf("10.96.%d.%d", i/250, i%250), "ports": l{m{"port": 80, "targetPort": 8080}}}})
 		put(&c.Objects, m{"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta(ns, name, labels, ""), "data": m{"app.conf": "backend = svc1:80\nlevel = info\n"}})
 		if i%10 == 0 {
-			put(&c.Objects, m{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta(ns, name, labels, ""), "spec": m{"podSelector": m{"matchLabels": m{"app": name}}, "policyTypes": l{"Ingress"},
-				"ingress": l{m{"from": l{m{"podSelector": m{}}}}}}})
+			put(&c.Objects, m{"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": meta(ns, name, labels, ""), "spec": m{
+				"podSelector": m{"matchLabels": m{"app": name}}, "policyTypes": l{"Ingress"},
+				"ingress": l{m{"from": l{m{"podSelector": m{}}}}},
+			}})
 		}
 		var endpoints l
 		for r := range 5 {
@@ -93,21 +102,25 @@ func city(tb testing.TB) *diagnose.Snapshot {
 			}
 			endpoints = append(endpoints, m{"addresses": l{fmt.Sprintf("10.%d.%d.%d", i/250, i%250, r)}, "conditions": m{"ready": !ill}, "nodeName": fmt.Sprintf("node-%d", pod%500)})
 			s := m{"nodeName": fmt.Sprintf("node-%d", pod%500)}
-			for k, v := range spec {
-				s[k] = v
-			}
+			maps.Copy(s, spec)
 			if i%50 == 8 && r == 0 { // one Pod in 250 finds no place
 				delete(s, "nodeName")
 				s["nodeSelector"] = m{"disk": "nvme"}
 			}
-			put(&c.Objects, m{"apiVersion": "v1", "kind": "Pod", "metadata": meta(ns, podName, labels, name+"-1"), "spec": s,
-				"status": m{"phase": "Running", "podIP": fmt.Sprintf("10.%d.%d.%d", i/250, i%250, r), "startTime": long, "conditions": l{m{"type": "Ready", "status": cond, "lastTransitionTime": since}},
-					"containerStatuses": l{m{"name": "main", "ready": !ill, "restartCount": 4, "state": state, "lastState": last}}}})
+			put(&c.Objects, m{
+				"apiVersion": "v1", "kind": "Pod", "metadata": meta(ns, podName, labels, name+"-1"), "spec": s,
+				"status": m{
+					"phase": "Running", "podIP": fmt.Sprintf("10.%d.%d.%d", i/250, i%250, r), "startTime": long, "conditions": l{m{"type": "Ready", "status": cond, "lastTransitionTime": since}},
+					"containerStatuses": l{m{"name": "main", "ready": !ill, "restartCount": 4, "state": state, "lastState": last}},
+				},
+			})
 			for e := range 4 {
 				n++
-				put(&c.Events, m{"apiVersion": "v1", "kind": "Event", "metadata": m{"name": fmt.Sprintf("%s.%d", podName, e), "namespace": ns, "uid": fmt.Sprint(n)}, "type": []string{"Normal", "Warning"}[e%2],
+				put(&c.Events, m{
+					"apiVersion": "v1", "kind": "Event", "metadata": m{"name": fmt.Sprintf("%s.%d", podName, e), "namespace": ns, "uid": fmt.Sprint(n)}, "type": []string{"Normal", "Warning"}[e%2],
 					"reason": []string{"Scheduled", "Unhealthy", "Pulled", "BackOff"}[e], "message": "Readiness probe failed: HTTP probe failed with statuscode: 503", "count": 3,
-					"firstTimestamp": "2026-11-20T11:00:00Z", "lastTimestamp": "2026-11-20T11:50:00Z", "involvedObject": m{"apiVersion": "v1", "kind": "Pod", "namespace": ns, "name": podName, "uid": "u-" + ns + "-" + podName}})
+					"firstTimestamp": "2026-11-20T11:00:00Z", "lastTimestamp": "2026-11-20T11:50:00Z", "involvedObject": m{"apiVersion": "v1", "kind": "Pod", "namespace": ns, "name": podName, "uid": "u-" + ns + "-" + podName},
+				})
 			}
 		}
 		put(&c.Objects, m{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": meta(ns, name+"-x", m{"kubernetes.io/service-name": name}, ""), "endpoints": endpoints})

@@ -164,11 +164,16 @@ func anyText(raw any, f func(string) bool) bool {
 
 // Path returns the RFC 6901 pointer of the place within its object.
 func (v Value) Path() string {
-	path := v.path
-	for _, k := range v.below[:v.n] {
-		path += "/" + escapePointer(k)
+	if v.n == 0 {
+		return v.path
 	}
-	return path
+	var path strings.Builder
+	path.WriteString(v.path)
+	for _, k := range v.below[:v.n] {
+		path.WriteByte('/')
+		path.WriteString(escapePointer(k))
+	}
+	return path.String()
 }
 
 // Text returns the value as evidence carries it: a string as it is, anything else as compact JSON

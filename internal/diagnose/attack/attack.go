@@ -121,8 +121,10 @@ func (p Place) Plant(c diagnose.Contents, inc incident.Incident, text string) (d
 		pod, err := diagnose.NewObject(map[string]any{
 			"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "planted", "namespace": inc.Resource.Namespace, "uid": "planted"},
 			"spec": map[string]any{"containers": []any{map[string]any{"name": "c", "image": text}}, "nodeName": "planted"},
-			"status": map[string]any{"phase": "Running", "conditions": []any{map[string]any{"type": "Ready", "status": "True"}},
-				"containerStatuses": []any{map[string]any{"name": "c", "image": text, "imageID": text, "ready": true, "state": map[string]any{"running": map[string]any{"startedAt": "2026-01-01T00:00:00Z"}}}}},
+			"status": map[string]any{
+				"phase": "Running", "conditions": []any{map[string]any{"type": "Ready", "status": "True"}},
+				"containerStatuses": []any{map[string]any{"name": "c", "image": text, "imageID": text, "ready": true, "state": map[string]any{"running": map[string]any{"startedAt": "2026-01-01T00:00:00Z"}}}},
+			},
 		}, false)
 		if err != nil {
 			return c, inc, err
