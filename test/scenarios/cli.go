@@ -15,13 +15,16 @@ type Report struct {
 	Classes []Tally `json:"classes"`
 	Sets    []Tally `json:"sets"`
 	Aims    []Aim   `json:"aims"`
+	// Recorded are the real incidents, by the form in which they are met.
+	Recorded []Real `json:"recorded,omitempty"`
 	// Outcomes are those of single scenarios, where they were asked for.
 	Outcomes []Outcome `json:"outcomes,omitempty"`
 }
 
 const usage = `usage: scenarios [flags] [SET...]
 
-Runs the engine on the sets of scenarios (all of open, probe, holdout) and prints how it did, by class and by set.
+Runs the engine on the sets of scenarios (all of open, probe, holdout) and prints how it did, by class and by set;
+and on the incidents of a real cluster (recorded), by the form in which they are met.
 With -calibrate: how far its confidence can be believed (always over probe and holdout).
 
 What -v tells about holdout would spoil it for those who write rules, so it does so only when asked for holdout alone.
@@ -63,8 +66,8 @@ func run(dir string, sets []string, output string, verbose, calibrate bool, stdo
 		return false, fmt.Errorf("-o %s: there are table and json", output)
 	}
 	for _, set := range sets {
-		if !slices.Contains(Sets(), set) {
-			return false, fmt.Errorf("there is no set %q: there are %v", set, Sets())
+		if known := append(Sets(), Recorded); !slices.Contains(known, set) {
+			return false, fmt.Errorf("there is no set %q: there are %v", set, known)
 		}
 	}
 	fsys := os.DirFS(dir)
@@ -79,8 +82,10 @@ func run(dir string, sets []string, output string, verbose, calibrate bool, stdo
 		return c.Met(), c.print(stdout)
 	}
 	if len(sets) == 0 {
-		sets = Sets()
+		sets = append(Sets(), Recorded)
 	}
+	withReal := slices.Contains(sets, Recorded)
+	sets = slices.DeleteFunc(slices.Clone(sets), func(s string) bool { return s == Recorded })
 	var all []Outcome
 	for _, set := range sets {
 		outcomes, err := Measure(fsys, set)
@@ -90,6 +95,11 @@ func run(dir string, sets []string, output string, verbose, calibrate bool, stdo
 		all = append(all, outcomes...)
 	}
 	r := Report{Classes: ByGroup(all), Sets: BySet(all, sets)}
+	if withReal {
+		if r.Recorded, err = MeasureRecorded(fsys); err != nil {
+			return false, err
+		}
+	}
 	for _, s := range r.Sets {
 		r.Aims = append(r.Aims, Aims(s)...)
 	}
@@ -100,7 +110,13 @@ func run(dir string, sets []string, output string, verbose, calibrate bool, stdo
 		return met, encode(stdout, r)
 	}
 	failures(stdout, shown)
-	return met, r.print(stdout)
+	if len(sets) > 0 {
+		err = r.print(stdout)
+	}
+	if withReal {
+		err = errors.Join(err, printReal(stdout, r.Recorded, verbose))
+	}
+	return met, err
 }
 
 func encode(w io.Writer, v any) error {
