@@ -15,7 +15,11 @@ func (catalogue) RolloutStrategy() rule {
 			w := s.object
 			want, have, known := wantedPods(w)
 			most := w.At("spec", "strategy", "rollingUpdate", "maxUnavailable")
-			if w.ref.Kind != "Deployment" || !known || have.number > 0 || want.number < 2 || unavailable(most, want.number) < want.number {
+			lets := unavailable(most, want.number)
+			if kind := w.At("spec", "strategy", "type"); kind.Str() == "Recreate" {
+				most, lets = kind, want.number
+			}
+			if w.ref.Kind != "Deployment" || !known || have.number > 0 || want.number < 2 || lets < want.number {
 				return nil
 			}
 			revisions := q.revisions(w)
@@ -34,7 +38,7 @@ func (catalogue) RolloutStrategy() rule {
 				class: ClassRolloutStrategy, target: w.ref, direct: compared, timing: timingUnrelated,
 				signals: []string{"RolloutStrategy", "ReplicasUnavailable"}, params: map[string]string{"REVISION": strconv.FormatInt(revisions[0].number, 10), "PREVIOUS_REVISION": strconv.FormatInt(revisions[1].number, 10)},
 				last: link{
-					w.ref, fmt.Sprintf("its strategy lets %s of %s be unavailable, so that the rollout of revision %d removed all Pods before a new one was ready", most.Text(), count(want.number, "Pod"), revisions[0].number),
+					w.ref, fmt.Sprintf("its strategy (%s) lets %d of %s be unavailable, so that the rollout of revision %d removed all Pods before a new one was ready", most.Text(), lets, count(want.number, "Pod"), revisions[0].number),
 					[]cite{at(most), want.cite, at(replaced)},
 				},
 			}

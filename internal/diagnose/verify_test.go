@@ -38,7 +38,7 @@ func TestVerifyRefusesWhatDoesNotHold(t *testing.T) {
 		{"an object of another UID", func() incident.Evidence { e := value(phase, "Pending"); e.Ref.UID = "other"; return e }(), "does not hold it"},
 		{"a log that is not there", value(incident.Evidence{Kind: incident.EvidenceLog, Ref: pod, Path: "server/current/0"}, "x"), "does not hold that line"},
 		{"a log without a line", value(incident.Evidence{Kind: incident.EvidenceLog, Ref: pod, Path: "server"}, "x"), "path"},
-		{"a metric", value(incident.Evidence{Kind: incident.EvidenceMetric}, "1"), "cannot be verified"},
+		{"a metric that was not measured", value(incident.Evidence{Kind: incident.EvidenceMetric}, "1"), "does not hold it"},
 		{"a pointer with a leading zero", func() incident.Evidence {
 			e := value(phase, "server")
 			e.Path = "/spec/containers/00/name"
