@@ -22,7 +22,11 @@ func (catalogue) LimitRangeViolation() rule {
 				params: map[string]string{},
 			}
 			for _, r := range q.snap.Kind("LimitRange", s.subject.Namespace) {
-				if v := violationOf(templateOf(s.object).At("spec"), r); v != nil {
+				v := violationOf(templateOf(s.object).At("spec"), r)
+				if v == nil {
+					v = claimViolation(s.object, r)
+				}
+				if v != nil {
 					c.target, c.detail = r.ref, v.resource
 					c.params["LIMIT_RANGE"], c.params["RESOURCE"] = r.ref.Name, v.resource
 					if v.container != "" {
@@ -92,6 +96,29 @@ func violationOf(spec Value, r *Object) *violation {
 			}
 			if v := broken(bound, "the Pod", ask); v != nil {
 				return v
+			}
+		}
+	}
+	return nil
+}
+
+// claimViolation returns the first bound of a LimitRange that a StatefulSet's claims break.
+func claimViolation(w, r *Object) *violation {
+	for _, bound := range r.At("spec", "limits").Items() {
+		if bound.At("type").Str() != "PersistentVolumeClaim" {
+			continue
+		}
+		for _, claim := range w.At("spec", "volumeClaimTemplates").Items() {
+			asked := claim.At("spec", "resources", "requests", "storage")
+			n, ok := milli(asked)
+			most, limited := milli(bound.At("max", "storage"))
+			least, floored := milli(bound.At("min", "storage"))
+			who := fmt.Sprintf("a claim made from %q asks for %s of storage", claim.At("metadata", "name").Str(), asked.Text())
+			switch {
+			case ok && limited && n > most:
+				return &violation{"storage", "", fmt.Sprintf("%s, and may ask for %s at most", who, bound.At("max", "storage").Text()), []cite{at(bound.At("max", "storage")), at(asked)}}
+			case ok && floored && n < least:
+				return &violation{"storage", "", fmt.Sprintf("%s, and must ask for %s at least", who, bound.At("min", "storage").Text()), []cite{at(bound.At("min", "storage")), at(asked)}}
 			}
 		}
 	}
