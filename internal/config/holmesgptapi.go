@@ -63,6 +63,8 @@ type Observe struct {
 	MaxLogLines int           `yaml:"max_log_lines"` // of one container's log
 	MaxBytes    int64         `yaml:"max_bytes"`     // of all objects, events and logs together
 	Timeout     time.Duration `yaml:"timeout"`
+	// PrometheusURL is asked for measurements of Pods that are not well; "" asks nobody.
+	PrometheusURL string `yaml:"prometheus_url"`
 }
 
 // State is where finished answers are kept, so that a repeated request finds them after a restart.
@@ -176,6 +178,9 @@ func (c *HolmesGPTAPI) check(r *report) {
 	number(r, "observe.max_objects", c.Observe.MaxObjects, 1, 1_000_000)
 	number(r, "observe.max_log_lines", c.Observe.MaxLogLines, 1, 100_000)
 	number(r, "observe.max_bytes", c.Observe.MaxBytes, 1<<16, 1<<32)
+	if c.Observe.PrometheusURL != "" {
+		r.httpURL("observe.prometheus_url", c.Observe.PrometheusURL)
+	}
 	r.between("observe.timeout", c.Observe.Timeout, 100*time.Millisecond, max(c.Limits.InvestigationTimeout, time.Second))
 
 	c.Review.check(r)

@@ -118,7 +118,11 @@ func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, tra
 	if err != nil {
 		return nil, nil, fmt.Errorf("find the cluster to investigate: %w", err)
 	}
-	live, err := observe.New(observe.Options{Config: cluster, Logger: log, Limits: observe.Limits{
+	var measured *observe.Prometheus
+	if cfg.Observe.PrometheusURL != "" {
+		measured = &observe.Prometheus{URL: cfg.Observe.PrometheusURL}
+	}
+	live, err := observe.New(observe.Options{Config: cluster, Prometheus: measured, Logger: log, Limits: observe.Limits{
 		Timeout: cfg.Observe.Timeout, MaxObjects: cfg.Observe.MaxObjects, MaxBytes: cfg.Observe.MaxBytes, LogLines: cfg.Observe.MaxLogLines,
 	}})
 	if err != nil {
