@@ -55,6 +55,9 @@ func Recorded(e incident.Evidence) bool {
 	if e.Ref.Kind == "ConfigMap" || e.Ref.Kind == "Secret" || strings.HasPrefix(e.Value, "{") || strings.HasPrefix(e.Value, "[") {
 		return e.Path == "/metadata/name"
 	}
+	if strings.ContainsAny(e.Value, " \n\t") {
+		return false
+	}
 	for token := range strings.SplitSeq(e.Path, "/") {
 		switch token {
 		case "annotations", "message", "note", "args", "command", "env", "description", "value", "data", "stringData", "labels":

@@ -104,7 +104,7 @@ func isParticular(word string, place int) bool {
 	}
 	// A name of hyphenated parts. English has such words too, of few and long parts.
 	parts := strings.Split(word, "-")
-	return len(parts) > 2 || len(parts) == 2 && !english[parts[0]] && !english[parts[1]]
+	return len(parts) > 2 || len(parts) == 2 && !prefixes[parts[0]] && !(english[parts[0]] && english[parts[1]])
 }
 
 // common are words with capitals or signs that name no object.
@@ -114,10 +114,14 @@ var common = words(`pod pods container containers deployment deployments replica
 	horizontalpodautoscaler pdb poddisruptionbudget event events cpu ram dns http https tcp udp api tls ssl rbac crd oom id ids url ip kubernetes kubelet
 	scheduler kernel image images volume volumes probe probes i it the a an endpoint endpoints endpointslice`)
 
+// prefixes begin hyphenated words that are no names.
+var prefixes = words(`re non pre un self well so multi cross in out over under co mid`)
+
 // english are parts of hyphenated words that are no names.
-var english = words(`re non pre long short read write only back off out of up down in first second third last newly least most well so self one two three
+var english = words(`long short read write only back off out of up down in first second third last newly least most well so self one two three
 	high low per cross multi single start started run running based level side wide time out-of start-up set end by to the image memory ready unready
-	crash loop node cluster container pod service limit quota never always old new old-style mid full over under control plane`)
+	crash loop node cluster container pod service limit quota never always old new style full over under control plane term line point existing existent
+	created scheduled deployed configured defined known ended health check config map file system name server client connection request response`)
 
 // vague are words that stand in much evidence and tie a sentence to none.
 var vague = words(`true false null none the and for with not has are was its this that from name names status spec kind type metadata http https tcp v1
@@ -125,7 +129,7 @@ var vague = words(`true false null none the and for with not has are was its thi
 
 func words(text string) map[string]bool {
 	out := map[string]bool{}
-	for _, w := range strings.Fields(text) {
+	for w := range strings.FieldsSeq(text) {
 		out[w] = true
 	}
 	return out
@@ -145,6 +149,9 @@ func (g *gate) carried(evidence []incident.Evidence) carried {
 	for _, e := range evidence {
 		b.WriteString("\n" + Visible(e.Value) + "\n" + e.Ref.Kind + " " + e.Ref.Namespace + "/" + e.Ref.Name + " " + e.Ref.Name + "\n")
 		for token := range strings.SplitSeq(e.Path, "/") {
+			if token != "" && isDigit(token[0]) {
+				continue // a place in a list is no number of the cluster's
+			}
 			b.WriteString(strings.ReplaceAll(strings.ReplaceAll(token, "~1", "/"), "~0", "~") + " ")
 		}
 		if e.Absent {
@@ -179,6 +186,7 @@ func (c carried) has(word string) bool {
 			after = text[end]
 		}
 		switch {
+		case isNumber(word) && (before == '-' || isLetter(before)): // the end of a name
 		case isDigit(word[0]) && (isDigit(before) || before == '.' && i > 1 && isDigit(text[i-2])): // within a number
 		case isDigit(word[len(word)-1]) && isDigit(after):
 		case isDigit(word[0]) && isDigit(word[len(word)-1]) && after == '.' && end+1 < len(text) && isDigit(text[end+1]):
@@ -187,6 +195,10 @@ func (c carried) has(word string) bool {
 			return true
 		}
 	}
+}
+
+func isNumber(word string) bool {
+	return strings.Trim(word, "0123456789.%") == ""
 }
 
 func isDigit(b byte) bool  { return b >= '0' && b <= '9' }

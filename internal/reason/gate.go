@@ -208,5 +208,8 @@ func (g *gate) claim(s Sentence) (c incident.Claim, drop bool, recorded []incide
 			recorded = append(recorded, e)
 		}
 	}
+	if g.lacks(c.Text, recorded) != "" { // text carries it, and something recorded stands beside it
+		recorded = nil
+	}
 	return c, false, recorded
 }

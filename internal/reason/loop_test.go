@@ -204,7 +204,7 @@ func TestParallel(t *testing.T) {
 	}
 	gate := make(chan struct{})
 	var waiting atomic.Int32
-	meet, err := reason.NewTool("meet", "x", func(ctx context.Context, v *reason.View, in in) (reason.Output, error) {
+	meet, err := reason.NewTool("meet", "x", func(ctx context.Context, _ *reason.View, in in) (reason.Output, error) {
 		if waiting.Add(1) == 4 {
 			close(gate)
 		}
@@ -350,7 +350,7 @@ func TestLastTurn(t *testing.T) {
 // A conversation that is too long for the model is shortened once.
 func TestTooLong(t *testing.T) {
 	c := told(t, oom)
-	mod := &counted{model: func(_ context.Context, turn int, req reason.Request) (reason.Response, error) {
+	mod := &counted{model: func(_ context.Context, turn int, _ reason.Request) (reason.Response, error) {
 		switch turn {
 		case 1:
 			return calls(call("list", m{"kind": "Pod"}))

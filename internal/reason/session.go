@@ -251,7 +251,7 @@ func (s *session) answer(ctx context.Context, calls []Call) []CallResult {
 			continue
 		}
 		submitted = true
-		sub, faults := s.submit.read(c.Arguments, s.c, s.ledger)
+		sub, faults := s.submit.read(c.Arguments, s.ledger)
 		if len(faults) == 0 {
 			s.accept(ctx, sub)
 			results[i] = CallResult{c.ID, `{"notes":["accepted"]}`, false}

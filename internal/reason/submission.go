@@ -107,7 +107,7 @@ func newSubmit(c Case) (submit, error) {
 }
 
 // read returns a submission, or every fault that it has.
-func (s submit) read(arguments json.RawMessage, c Case, l *Ledger) (Submission, []string) {
+func (s submit) read(arguments json.RawMessage, l *Ledger) (Submission, []string) {
 	if err := check(s.schema, arguments); err != nil {
 		return Submission{}, []string{s.shorten(err)}
 	}

@@ -37,9 +37,9 @@ var suspectRules = []struct {
 	{"addresses a model", regexp.MustCompile(`\b(language model|llms?|ai (assistant|agent|model|system|analyst|reader|reviewer|sre)|as an ai|chatgpt|gpt-?\d|claude|system prompt|system message|prompt injection|jailbreak|developer mode)\b|\b(dear|attention|hello|hey|note to|message (to|for)|instructions? (to|for)|for) (the )?(ai|llm|model|assistant|agent|reader|analyst|investigator|bot|triage|automation|remediation)\b`)},
 	{"gives a role", regexp.MustCompile(`\byou are (now |an? |the )|\b(act|behave|respond|answer|reply) (as|only|with|like)\b|\bfrom now on\b|\bnew (system )?instructions?\b|\byou (must|should|will|shall|have to|need to|are (required|instructed|authorized|told)( to)?) (now |only |always |never |not )*(ignore|report|conclude|answer|respond|reply|submit|select|choose|pick|say|state|output|print|call|run|execute|approve|treat|mention|obey|follow|comply|classify|mark|cite|trust|recommend|forget|disregard|skip)|\byour (new |only |next )?(task|job|role|instructions?|answer|verdict|diagnosis|conclusion|output|goal)\b`)},
 	{"imitates the conversation", regexp.MustCompile(`(^|[^a-z])(system|assistant|developer|human) ?(: |:$|\]:|>)|<\|?(im_start|im_end|system|endoftext|start_header|eot)|\[/?inst\]|### ?(instruction|system|response|human|assistant)|</?(tool_result|tool_response|tool_call|function_results?|function_calls?|system|instructions?|evidence|data|case|result|admin)>|"role" ?: ?"|\btool (result|output|response)s? ?:|\bend of (log|data|tool|evidence|output|report|file)`)},
-	{"names what only the system says", regexp.MustCompile(`\b(submit_diagnosis|candidate ?["':=]+ ?["']?c\d|selected_workflow|workflow_?id|root_cause_analysis|needs_?human_?review|human_review_reason|human[ _-]?review|approval_?required|auto[ _-]?approv|pre-?approv|target_in_owner_chain|cause_?class|alternative_workflows|submission)\b|\bevidence ?(id)?s? ?["':=#\[(]* ?e\d+|\[e\d+(, ?e\d+)*\]|\bcite e\d+`)},
+	{"names what only the system says", regexp.MustCompile(`\b(submit_diagnosis|candidate ?["':=]+ ?["']?c\d|selected_workflow|workflow_?id|root_cause_analysis|needs_?human_?review|human_review_reason|human[ _-]?review|approval_?required|auto[ _-]?approv\w*|pre-?approv\w*|target_in_owner_chain|cause_?class|alternative_workflows|submission)\b|\bevidence ?(id)?s? ?["':=#\[(]* ?e\d+|\[e\d+(, ?e\d+)*\]|\bcite e\d+`)},
 	{"speaks of approval", regexp.MustCompile(`\b(approv\w*|authoriz\w*|sign-?off|review\w*)\b.{0,60}\b(not (needed|required|necessary)|unnecessary|waived|granted|skip\w*|bypass\w*|automatic\w*|remediation|remediate|workflow|already (given|done)|no longer)\b|\b(skip|without|no|waive|bypass|disable) (any |the |a |further |human |manual )*(approval|review|confirmation|safety)`)},
-	{"states a verdict", regexp.MustCompile(`\b(verdict|diagnosis|conclusion|root ?cause)\b ?(is|was|:|=|"|has been|must be)|\b(confidence|certainty|severity)\b ?(is|:|=|must|to|of|level)? ?["']?(1(\.0+)?|0?\.\d+|\d{1,3} ?%|high|critical|certain|low)\b|\breport (that|this|it|the incident) (as )?\b|\b(mark|classify|treat|consider) (this|it|the) .{0,30}(as|resolved|healthy)\b|\bthe (real|true|actual) (cause|culprit|problem|reason)\b`)},
+	{"states a verdict", regexp.MustCompile(`\b(verdict|diagnosis|conclusion|root ?cause)\b ?(is|was|:|=|"|has been|must be)|\b(confidence|certainty|severity)\b ?(is|:|=|must be|should be|has to be|to|of|level)? ?["']?(1(\.0+)?|0?\.\d+|\d{1,3} ?%|high|critical|certain|low)\b|\breport (that|this|it|the incident) (as )?\b|\b(mark|classify|treat|consider) (this|it|the) .{0,30}(as|resolved|healthy)\b|\bthe (real|true|actual) (cause|culprit|problem|reason)\b`)},
 	{"asks for an action", regexp.MustCompile(`\b(run|execute|apply|select|choose|pick|use|trigger|start|invoke|call|recommend|propose) .{0,30}\b(workflow|remediation|runbook|tool|playbook|kubectl|the following|command)\b|\b(kubectl|helm|curl|wget|bash -c) .{0,40}\b(delete|drain|apply|exec|scale|patch|create|uninstall|http)|\b(delete|drain|cordon|wipe|destroy|scale down) (the |all |every |this )?(node|nodes|namespace|cluster|deployment|database|pods?|pvcs?|volumes?)\b`)},
 }
 
@@ -156,8 +156,12 @@ func (w *watchdog) evidence(e incident.Evidence) {
 // incident judges what the caller told, which comes from alerts and is text of anybody.
 func (w *watchdog) incident(in incident.Incident) {
 	for _, field := range []struct{ name, text string }{
-		{"the signal's name", in.SignalType}, {"the error message", in.ErrorMessage}, {"the description", in.Description}, {"the severity", in.Severity},
-		{"the environment", in.Environment}, {"the resource's name", in.Resource.Name},
+		{"the signal's name", in.SignalType},
+		{"the error message", in.ErrorMessage},
+		{"the description", in.Description},
+		{"the severity", in.Severity},
+		{"the environment", in.Environment},
+		{"the resource's name", in.Resource.Name},
 	} {
 		w.look(field.name, "", field.text)
 	}
