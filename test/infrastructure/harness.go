@@ -70,6 +70,7 @@ type Harness struct {
 	state    string // directory of all clusters
 	dir      string // directory of this cluster
 	coverage bool
+	held     bool // the engine had all images when the run was planned
 
 	mu       sync.Mutex
 	engine   *engine.Engine

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -115,6 +116,7 @@ func (h *Harness) overlap(ctx context.Context, locked error) (together bool, rea
 	if err != nil {
 		return false, fmt.Sprintf("images are built before the cluster is created: what they need is not known: %v", err)
 	}
+	h.held = need == 0
 	return image.Overlap(image.FreeMemory(), need, clusterMemory(h.Suite.Workers))
 }
 
@@ -238,6 +240,12 @@ func (h *Harness) build(ctx context.Context, t *plan.Task) error {
 	if err != nil {
 		return err
 	}
+	compile := sync.OnceValue(func() error { return h.compileSpecs(ctx, t) })
+	if h.held { // there is nothing to wait for, nor any memory to share
+		var beside sync.WaitGroup
+		beside.Go(func() { _ = compile() }) // which is asked again below
+		defer beside.Wait()
+	}
 	built, err := h.builder(e).Build(ctx, t, h.Suite.Images...)
 	if err != nil {
 		return err
@@ -253,7 +261,7 @@ func (h *Harness) build(ctx context.Context, t *plan.Task) error {
 		}
 		images = append(images, img)
 	}
-	if err := h.compileSpecs(ctx, t); err != nil {
+	if err := compile(); err != nil {
 		return err
 	}
 	return t.Facts.Set(factImages, images)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"kubernaut.ai/kubernaut/test/infrastructure/command"
 	"kubernaut.ai/kubernaut/test/infrastructure/failure"
 	"kubernaut.ai/kubernaut/test/infrastructure/image"
@@ -70,15 +72,17 @@ func (h *Harness) specBinary() string { return filepath.Join(h.dir, "bin", h.Sui
 func (h *Harness) compileSpecs(ctx context.Context, t *plan.Task) error {
 	return t.Unit(ctx, "specifications", plan.Unit{
 		Do: func(ctx context.Context, _ int) error {
+			both, ctx := errgroup.WithContext(ctx)
 			for _, args := range [][]string{
 				{"build", "-o", h.ginkgo(), "github.com/onsi/ginkgo/v2/ginkgo"},
 				{"test", "-c", "-tags=e2e", "-o", h.specBinary(), "./" + h.Suite.Specs},
 			} {
-				if _, err := t.Command().Run(ctx, command.Cmd{Name: "go", Args: args, Dir: h.root}); err != nil {
+				both.Go(func() error {
+					_, err := t.Command().Run(ctx, command.Cmd{Name: "go", Args: args, Dir: h.root})
 					return err
-				}
+				})
 			}
-			return nil
+			return both.Wait()
 		},
 		Deadline: 20 * time.Minute,
 	})

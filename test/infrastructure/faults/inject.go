@@ -40,20 +40,32 @@ func takePort(ctx context.Context, t Target) (func(context.Context) error, error
 func removeNode(ctx context.Context, t Target) (func(context.Context) error, error) {
 	tick := time.NewTicker(looking)
 	defer tick.Stop()
+	var victim string // by its id: its successor has its name
+	var refused error // a container that is just starting cannot always be stopped
 	for {
 		nodes, err := t.Engine.Containers(ctx, engine.KindLabel+"="+t.Cluster)
 		if err != nil && ctx.Err() == nil {
 			return nil, err
 		}
+		there := false
 		for _, n := range nodes {
-			if n.Running {
-				return nil, t.Engine.RemoveContainer(ctx, n.Name)
+			if victim == "" && n.Running {
+				victim = n.ID
 			}
+			if n.ID == victim {
+				there = true
+			}
+		}
+		if there {
+			refused = t.Engine.RemoveContainer(ctx, victim)
+		}
+		if victim != "" && (refused == nil || !there && err == nil) {
+			return nil, nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("no node ran: %w", command.Cause(ctx))
+			return nil, fmt.Errorf("no node was removed: %w", errors.Join(command.Cause(ctx), refused))
 		}
 	}
 }
