@@ -173,6 +173,7 @@ func TestAnalyzeCommandLine(t *testing.T) {
 		{name: "three words", args: "deploy web x", code: exitFailed, stderr: "takes TYPE/NAME"},
 		{name: "a type that is none", args: "deploxx/web", code: exitFailed, stderr: "no resource type that is known"},
 		{name: "a name that is near", args: "deploy/wep -n shop", code: exitUndecided, stderr: "did you mean web?"},
+		{name: "measurements of a recording", args: "--prometheus http://localhost:9090", code: exitFailed, stderr: "leave it or --bundle out"},
 		{name: "a time that is none", args: "--collected-at yesterday", code: exitFailed, stderr: "is no time"},
 		{name: "nothing there", args: "--bundle " + filepath.Join(filepath.Dir(junk), "nowhere"), code: exitFailed, stderr: "no such file"},
 		{name: "nothing understood", args: "--bundle " + junk, code: exitFailed, stderr: "nothing in it was understood"},

@@ -79,7 +79,11 @@ func (c *command) readCluster(ctx context.Context, f subjectFlags, s subject) (*
 		t.drop()
 		return nil, err
 	}
-	live, err := observe.New(observe.Options{Config: cl.config, Cluster: cl.name, Clock: c.clock})
+	options := observe.Options{Config: cl.config, Cluster: cl.name, Clock: c.clock}
+	if f.prometheus != "" {
+		options.Prometheus = &observe.Prometheus{URL: f.prometheus}
+	}
+	live, err := observe.New(options)
 	if err != nil {
 		t.drop()
 		return nil, err
@@ -100,6 +104,9 @@ func (c *command) readCluster(ctx context.Context, f subjectFlags, s subject) (*
 
 // readRecording reads what --bundle names.
 func (c *command) readRecording(f subjectFlags, s subject) (*reading, error) {
+	if f.prometheus != "" {
+		return nil, &usageError{err: errors.New("--prometheus is for clusters: leave it or --bundle out")}
+	}
 	o := recorded.Options{Namespace: f.cluster.namespace}
 	if f.collectedAt != "" {
 		at, err := time.Parse(time.RFC3339, f.collectedAt)

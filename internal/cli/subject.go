@@ -125,6 +125,9 @@ func (s subject) inSnapshot(snap *diagnose.Snapshot) (incident.Ref, error) {
 	case s.kind == "" && s.namespace != "":
 		return incident.Ref{Kind: "Namespace", Name: s.namespace}, nil
 	case s.kind == "":
+		if ns := onlyNamespace(snap); ns != "" && !s.all {
+			return incident.Ref{Kind: "Namespace", Name: ns}, nil
+		}
 		return diagnose.WholeCluster, nil
 	}
 	res, known := recorded.ResourceByName(s.kind)
@@ -153,6 +156,23 @@ func (s subject) inSnapshot(snap *diagnose.Snapshot) (incident.Ref, error) {
 		namespace = "default"
 	}
 	return s.refOf(res, namespace), nil
+}
+
+// onlyNamespace is the one namespace that a recording is about, as far as it tells; "" when there are several. Those of
+// the system stand in most recordings.
+func onlyNamespace(snap *diagnose.Snapshot) string {
+	only := ""
+	for _, o := range snap.Contents().Objects {
+		ns := o.Ref().Namespace
+		if ns == "" || ns == "default" || strings.HasPrefix(ns, "kube-") || ns == only {
+			continue
+		}
+		if only != "" {
+			return ""
+		}
+		only = ns
+	}
+	return only
 }
 
 // namesKind reports whether a type as written on a command line may mean the kind of an object.
@@ -192,6 +212,7 @@ type subjectFlags struct {
 	all         bool
 	bundle      string
 	collectedAt string
+	prometheus  string
 	asked
 }
 
@@ -230,5 +251,6 @@ func (f *subjectFlags) bind(flags *pflag.FlagSet) {
 	flags.BoolVarP(&f.all, "all-namespaces", "A", false, "everything in the cluster")
 	flags.StringVar(&f.bundle, "bundle", "", "read a recording instead of a cluster: a `path`, or - for standard input")
 	flags.StringVar(&f.collectedAt, "collected-at", "", "the `time` of a recording whose text does not tell it (2026-03-02T12:00:00Z)")
+	flags.StringVar(&f.prometheus, "prometheus", "", "the `URL` of a Prometheus, to be asked about the Pods that are not well")
 	f.asked.bind(flags)
 }
