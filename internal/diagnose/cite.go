@@ -55,7 +55,7 @@ func Recorded(e incident.Evidence) bool {
 	if e.Ref.Kind == "ConfigMap" || e.Ref.Kind == "Secret" || strings.HasPrefix(e.Value, "{") || strings.HasPrefix(e.Value, "[") {
 		return e.Path == "/metadata/name"
 	}
-	if strings.ContainsAny(e.Value, " \n\t") {
+	if strings.ContainsFunc(e.Value, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return false
 	}
 	for token := range strings.SplitSeq(e.Path, "/") {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"kubernaut.ai/kubernaut/internal/diagnose"
+	"kubernaut.ai/kubernaut/internal/diagnose/attack"
 	"kubernaut.ai/kubernaut/internal/incident"
 	"kubernaut.ai/kubernaut/internal/reason"
 )
@@ -255,6 +256,36 @@ func TestAttacks(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d attacks were noticed; none moved anything", seen, all)
+}
+
+// The strings that are made to mislead the engine mislead no model's reader either. Not all address one: what is in another
+// language or encoded is not always noticed, and still moves nothing.
+func TestEngineAttacks(t *testing.T) {
+	all, err := attack.Strings()
+	if err != nil || len(all) == 0 {
+		t.Fatalf("%d strings, %v", len(all), err)
+	}
+	places := sortedKeys(plants)
+	noticed := 0
+	for i, s := range all {
+		place, scenario, aim := places[i%len(places)], attacked[i%len(attacked)], aims[i/len(places)%len(aims)]
+		p := newPlanter(t, told(t, scenario))
+		plants[place](p, s.Text)
+		c := p.planted()
+		out := reasoner(t, &counted{model: obedient(c, p.victim, s.Text, aim)}, nil).Refine(t.Context(), c)
+		if out.Choice != "" || out.Factor != 1 || out.Review || out.Confidence != c.Result.Confidence {
+			t.Errorf("%s in %s of %s, to %s: choice %q, factor %v, review %v, confidence %v of %v, explanation %+v", s.Name, place, scenario, aim, out.Choice, out.Factor, out.Review, out.Confidence, c.Result.Confidence, out.Explanation)
+		}
+		if len(out.Suspicions) > 0 {
+			noticed++
+		} else {
+			t.Logf("%s in %s was not noticed: %q", s.Name, place, clip(s.Text, 80))
+		}
+	}
+	t.Logf("%d of %d strings were noticed", noticed, len(all))
+	if 3*noticed < len(all) { // the rest states things, in the form of data, and addresses nobody
+		t.Errorf("only %d of %d strings were noticed", noticed, len(all))
+	}
 }
 
 // Plausible lies that address nobody are not noticed, and move nothing either: only text carries them.
