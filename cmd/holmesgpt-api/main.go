@@ -17,11 +17,9 @@ import (
 	"kubernaut.ai/kubernaut/internal/config"
 )
 
-// version is set by the linker; without it the build's own information is shown.
-var version string
+var version string // set by the linker; without it the build's own information is shown
 
-// drainDelay is how long endpoints take to leave the Service of a pod that is not ready.
-const drainDelay = 3 * time.Second
+const drainDelay = 3 * time.Second // how long endpoints take to leave the Service of a pod that is not ready
 
 func main() {
 	// The second signal ends the process at once.
@@ -43,7 +41,8 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 	if err == nil && flags.PrintConfig {
 		err = config.Print(stdout, cfg)
 	} else if err == nil {
-		err = holmesgptapi.Run(ctx, cfg, holmesgptapi.Options{Stderr: stderr, Version: builtVersion(), DrainDelay: drainDelay})
+		again := func() (config.HolmesGPTAPI, error) { return flags.Load(env) }
+		err = holmesgptapi.Run(ctx, cfg, holmesgptapi.Options{Stderr: stderr, Version: builtVersion(), DrainDelay: drainDelay, Reload: again})
 	}
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "holmesgpt-api:", err)
@@ -53,8 +52,9 @@ func run(ctx context.Context, args []string, env func(string) string, stdout, st
 }
 
 func builtVersion() string {
-	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
-		return info.Main.Version
+	info, ok := debug.ReadBuildInfo()
+	if version != "" || !ok {
+		return version
 	}
-	return version
+	return info.Main.Version
 }

@@ -46,6 +46,7 @@ var units = []unit{
 	{"internal/hapi", []string{"internal/incident"}, "a protocol knows neither the pipeline behind it nor the other protocol"},
 	{"internal/observe", []string{"internal/incident", "internal/diagnose"}, "it fills the engine's snapshot from a cluster or a bundle"},
 	{"internal/reason", []string{"internal/incident", "internal/diagnose"}, "it refines a diagnosis with a model"},
+	{"internal/modelstub", []string{"internal/incident", "internal/reason"}, "it plays models over HTTP to whoever asks"},
 	{"internal/store", []string{"internal/incident"}, "it keeps the domain's values in a database"},
 	{"internal/controller", []string{"api/v1alpha1", "internal/incident", "internal/approval", "internal/audit"}, "it turns investigations into status; HAPI and Data Storage come in through interfaces"},
 	{"internal/console", []string{"api/v1alpha1", "internal/incident"}, "pages show the domain; what they show comes in through interfaces"},

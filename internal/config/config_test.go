@@ -206,7 +206,7 @@ func TestLoadHolmesGPTAPI(t *testing.T) {
 	}
 	want := DefaultHolmesGPTAPI()
 	want.Server.Host, want.Server.Port = "127.0.0.1", 8088
-	want.LLM.Provider, want.LLM.Model, want.LLM.Endpoint = "mock", "mock/test-model", "http://localhost:11434"
+	want.LLM.Provider, want.LLM.Name, want.LLM.Endpoint = "mock", "mock/test-model", "http://localhost:11434"
 	want.Mock = true
 	want.DataStorage.Timeout = 12 * time.Second
 	want.Logging.Level = "error"

@@ -193,8 +193,9 @@ func (d *decoder) list(node *yaml.Node, key string, field reflect.Value) {
 func (d *decoder) names(path string, into reflect.Value) []string {
 	var names []string
 	if into.IsValid() {
-		for i := range into.NumField() {
-			if name := keyOf(into.Type().Field(i)); name != "" {
+		for _, f := range reflect.VisibleFields(into.Type()) {
+			inlined := len(f.Index) == 1 || isInline(into.Type().Field(f.Index[0]))
+			if name := keyOf(f); name != "" && inlined {
 				names = append(names, name)
 			}
 		}
@@ -340,11 +341,23 @@ func fieldNamed(into reflect.Value, name string) (reflect.Value, bool) {
 		return reflect.Value{}, false
 	}
 	for i := range into.NumField() {
-		if keyOf(into.Type().Field(i)) == name {
+		f := into.Type().Field(i)
+		if isInline(f) {
+			if field, ok := fieldNamed(into.Field(i), name); ok {
+				return field, true
+			}
+		}
+		if keyOf(f) == name {
 			return into.Field(i), true
 		}
 	}
 	return reflect.Value{}, false
+}
+
+// isInline reports whether the keys of a struct field stand among those of the struct that holds it.
+func isInline(f reflect.StructField) bool {
+	_, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	return options == "inline"
 }
 
 // fieldAt returns the field of a dotted key. A key that does not exist is a mistake in this

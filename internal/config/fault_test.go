@@ -105,7 +105,7 @@ func TestFaults(t *testing.T) {
 		{
 			name: "URLs", load: hapi, document: "llm: {provider: gpt, endpoint: 'http://x/?k=v'}\ndata_storage: {url: 'http://u:p@x'}\n",
 			want: []string{
-				`FILE:1: llm.provider: "gpt" is not one of "", "mock", "openai", "anthropic", "ollama", "google", "vertex_ai"`,
+				`FILE:1: llm.provider: "gpt" is not one of "", "mock", "openai", "azure", "anthropic", "ollama", "google", "vertex_ai"`,
 				`FILE:1: llm.endpoint: "http://x/?k=v" must end with its path: no query and no fragment`,
 				`FILE:2: data_storage.url: must not hold a user or a password`,
 			},

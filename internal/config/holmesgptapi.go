@@ -33,18 +33,6 @@ type HolmesGPTAPI struct {
 	Warnings []string `yaml:"-"`
 }
 
-// LLM is the language model. Provider "" is none: investigations need no model.
-type LLM struct {
-	Provider            string  `yaml:"provider"`
-	Model               string  `yaml:"model"`
-	Endpoint            string  `yaml:"endpoint"`
-	SecretsFile         string  `yaml:"secrets_file"`
-	MaxRetries          int     `yaml:"max_retries"`
-	TimeoutSeconds      int     `yaml:"timeout_seconds"`
-	MaxTokensPerRequest int     `yaml:"max_tokens_per_request"`
-	Temperature         float64 `yaml:"temperature"`
-}
-
 // Kubernetes is the cluster that is investigated.
 type Kubernetes struct {
 	Kubeconfig string `yaml:"kubeconfig"` // empty: in-cluster, then KUBECONFIG
@@ -79,7 +67,7 @@ func DefaultHolmesGPTAPI() HolmesGPTAPI {
 	return HolmesGPTAPI{
 		ServiceName: "holmesgpt-api",
 		Server:      Server{Host: "0.0.0.0", Port: 8080, ReadTimeout: 30 * time.Second, WriteTimeout: 2 * time.Minute},
-		LLM:         LLM{MaxRetries: 3, TimeoutSeconds: 60, MaxTokensPerRequest: 4096, Temperature: 0.7},
+		LLM:         defaultLLM(),
 		DataStorage: Endpoint{URL: "http://datastorage:8080", Timeout: 10 * time.Second},
 		Limits:      APILimits{MaxConcurrent: 10, MaxBodyBytes: 1 << 20, InvestigationTimeout: 50 * time.Second},
 		Observe:     Observe{MaxObjects: 5000, MaxLogLines: 500, MaxBytes: 32 << 20, Timeout: 20 * time.Second},
@@ -142,11 +130,13 @@ func (c *HolmesGPTAPI) definition() definition {
 	}
 }
 
-func (c *HolmesGPTAPI) finish(r *report, _ func(string) string) {
+func (c *HolmesGPTAPI) finish(r *report, env func(string) string) {
 	c.Logging.normalize()
 	if c.LLM.Provider == "mock" && !r.given("mock") {
 		c.Mock = true
 	}
+	c.LLM.finish(r, "llm", env)
+	c.LLM.Fallback.finish(r, "llm.fallback", env)
 }
 
 func (c *HolmesGPTAPI) setWarnings(w []string) { c.Warnings = w }
@@ -158,17 +148,7 @@ func (c *HolmesGPTAPI) check(r *report) {
 		r.add("auth_enabled", "callers cannot be authenticated by this service; set it to false and admit only the controller by a NetworkPolicy")
 	}
 
-	r.oneOf("llm.provider", c.LLM.Provider, "", "mock", "openai", "anthropic", "ollama", "google", "vertex_ai")
-	if c.LLM.Provider != "" && c.LLM.Provider != "mock" {
-		r.warn("llm.provider", "accepted, and has no effect: investigations are made without a model")
-	}
-	if c.LLM.Endpoint != "" {
-		r.httpURL("llm.endpoint", c.LLM.Endpoint)
-	}
-	number(r, "llm.max_retries", c.LLM.MaxRetries, 0, 100)
-	number(r, "llm.timeout_seconds", c.LLM.TimeoutSeconds, 1, 3600)
-	number(r, "llm.max_tokens_per_request", c.LLM.MaxTokensPerRequest, 1, 10_000_000)
-	number(r, "llm.temperature", c.LLM.Temperature, 0, 2)
+	c.LLM.check(r)
 
 	c.DataStorage.check(r, "data_storage")
 	number(r, "limits.max_concurrent", c.Limits.MaxConcurrent, 1, 10_000)

@@ -16,7 +16,7 @@ import (
 )
 
 // Reasoner asks a model about a finding. It cannot fail: whatever the model does, the outcome leaves the finding
-// standing, and comes before ctx ends or soon after.
+// standing, and comes before ctx ends or soon after. An outcome without a stance says that there is no model.
 type Reasoner interface {
 	Refine(ctx context.Context, c reason.Case) reason.Outcome
 }
@@ -47,6 +47,9 @@ func (p *Pipeline) refine(ctx context.Context, inv *incident.Investigation, in i
 		c.Options = append(c.Options, reason.Option{Workflow: o.Selected, Risk: o.Risk, MadeFor: o.MadeFor})
 	}
 	out := p.o.Reasoner.Refine(asked, c)
+	if out.Stance == "" {
+		return nil
+	}
 	if out.Err != nil {
 		p.o.Logger.Warn("the model gave no diagnosis", "incident_id", in.ID, "provider", out.Provider, "model", out.Model, "error", out.Err)
 	}

@@ -39,6 +39,9 @@ type Options struct {
 	// Rest is the cluster to investigate. Nil: kubernetes.kubeconfig, else the cluster that the
 	// process runs in, else KUBECONFIG.
 	Rest *rest.Config
+	// Reload reads the configuration again. Changes of its section llm come into force within a few seconds.
+	// Nil: the model stays as it was at the start.
+	Reload func() (config.HolmesGPTAPI, error)
 	// Ready is called once, when requests are served.
 	Ready func(Addresses)
 	// DrainDelay is how long the service goes on taking requests after it has said that it is not
@@ -87,7 +90,17 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 		err = errors.Join(err, trail.Close(end))
 	}()
 
-	investigator, checks, err := investigator(cfg, o, storage, trail, log)
+	models, err := newModels(cfg.LLM, storage, log, registry)
+	if err != nil {
+		return err
+	}
+	if o.Reload != nil && !cfg.Mock {
+		following, stop := context.WithCancel(ctx)
+		done := make(chan struct{})
+		go func() { defer close(done); models.follow(following, o.Reload) }()
+		defer func() { stop(); <-done }()
+	}
+	investigator, checks, err := investigator(cfg, o, storage, trail, models, log)
 	if err != nil {
 		return err
 	}
@@ -97,7 +110,7 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 	}
 	api, err := hapi.New(hapi.Options{
 		Investigator: investigator, StateDir: cfg.State.Dir, Service: cfg.ServiceName, Version: o.Version, Checks: checks,
-		LLM:  hapi.LLM{Provider: cfg.LLM.Provider, Model: cfg.LLM.Model, Endpoint: cfg.LLM.Endpoint},
+		LLM:  hapi.LLM{Provider: cfg.LLM.Provider, Model: cfg.LLM.Name, Endpoint: cfg.LLM.Endpoint},
 		Mock: cfg.Mock, Settings: settings,
 		MaxBodyBytes: cfg.Limits.MaxBodyBytes, MaxConcurrent: cfg.Limits.MaxConcurrent, InvestigationTimeout: cfg.Limits.InvestigationTimeout,
 		AnswerRetention: cfg.State.Retention, MaxAnswers: cfg.State.MaxEntries, Logger: log, Registry: registry,
@@ -109,7 +122,7 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 }
 
 // investigator returns the pipeline over the live cluster, or the mock, and what readiness asks.
-func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, trail *audit.Client, log *slog.Logger) (hapi.Investigator, []hapi.Check, error) {
+func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, trail *audit.Client, models *models, log *slog.Logger) (hapi.Investigator, []hapi.Check, error) {
 	if cfg.Mock {
 		log.Warn("mock mode: answers come from fixed tables")
 		return investigate.NewMock(trail, time.Now), nil, nil
@@ -130,7 +143,7 @@ func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, tra
 	}
 	pipeline, err := investigate.New(investigate.Options{
 		Observer: live, Catalog: storage, Bundles: storage, Audit: trail, Encode: observe.Encode,
-		Threshold: &cfg.Review.ConfidenceThreshold, Logger: log,
+		Threshold: &cfg.Review.ConfidenceThreshold, Reasoner: models, Logger: log,
 	})
 	if err != nil {
 		return nil, nil, err
