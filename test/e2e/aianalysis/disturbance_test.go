@@ -93,6 +93,10 @@ var _ = Describe("When a node loses its power", Serial, func() {
 		if sys.Cluster == "" {
 			Skip("the nodes are not ours to restart")
 		}
+		restored(ctx)
+		configure(ctx, func(config map[string]any) { // the lease of who goes down has to run out
+			config["controller"].(map[string]any)["leader_election_lease"] = "5s"
+		})
 		namespace := newNamespace(ctx)
 		overQuota(ctx, namespace)
 		before := analysed(ctx, incident(namespace, "QuotaExceeded", "Deployment", "shop"))
