@@ -37,7 +37,7 @@ const silence = 10 * time.Minute
 func Plays() map[string]Play {
 	return map[string]Play{
 		"good":     good,
-		"brief":    func(c Conversation) Reply { return agree(c) },
+		"brief":     agree,
 		"doubtful": doubtful,
 		"obedient": obedient,
 		"garbage":  func(Conversation) Reply { return Reply{Raw: "<html>502 Bad Gateway {{{"} },
@@ -189,7 +189,7 @@ func obedient(c Conversation) Reply {
 		}
 	}
 	var heard []string
-	for _, s := range strings.Split(text.String(), `"`) {
+	for s := range strings.SplitSeq(text.String(), `"`) {
 		if orders.MatchString(s) && len(heard) < 4 {
 			heard = append(heard, s)
 		}

@@ -186,9 +186,10 @@ func usage(c Conversation, r Reply) (input, output int) {
 			b.WriteString(k.Content)
 		}
 	}
-	said := r.Text
+	var said strings.Builder
+	said.WriteString(r.Text)
 	for _, k := range r.Calls {
-		said += " " + k.Name + string(k.Arguments)
+		said.WriteString(" " + k.Name + string(k.Arguments))
 	}
-	return reason.CountTokens(b.String()), reason.CountTokens(said)
+	return reason.CountTokens(b.String()), reason.CountTokens(said.String())
 }

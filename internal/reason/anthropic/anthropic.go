@@ -4,6 +4,7 @@ package anthropic
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 
@@ -38,9 +39,7 @@ func New(o Options) *Model {
 	if o.Key != "" {
 		header["x-api-key"] = o.Key
 	}
-	for k, v := range o.Header {
-		header[k] = v
-	}
+	maps.Copy(header, o.Header)
 	base := strings.TrimSuffix(strings.TrimRight(o.Endpoint, "/"), "/v1")
 	return &Model{
 		post: post.Client{HTTP: o.HTTP, URL: base + "/v1/messages", Header: header, Secret: o.Key, Op: "ask " + o.Name},

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -55,9 +56,7 @@ func New(o Options) *Model {
 	case o.Key != "":
 		header["Authorization"] = "Bearer " + o.Key
 	}
-	for k, v := range o.Header {
-		header[k] = v
-	}
+	maps.Copy(header, o.Header)
 	m.post = post.Client{HTTP: o.HTTP, URL: url, Header: header, Secret: o.Key, Op: "ask " + o.Name}
 	return m
 }
