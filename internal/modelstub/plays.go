@@ -37,7 +37,7 @@ const silence = 10 * time.Minute
 func Plays() map[string]Play {
 	return map[string]Play{
 		"good":     good,
-		"brief":     agree,
+		"brief":    agree,
 		"doubtful": doubtful,
 		"obedient": obedient,
 		"garbage":  func(Conversation) Reply { return Reply{Raw: "<html>502 Bad Gateway {{{"} },
