@@ -150,7 +150,7 @@ func (q *inquiry) jobSymptoms(job *Object) []symptom {
 	if job.At("spec", "suspend").Bool() {
 		return nil
 	}
-	if q.refusal(job) != nil {
+	if q.refusal(job) != nil || q.createsNone(job) != nil {
 		s.statement = "Job has no Pod"
 		s.proof = []cite{at(job.At("status", "active"))}
 		return []symptom{s}

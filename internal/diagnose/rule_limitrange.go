@@ -13,7 +13,8 @@ func (catalogue) LimitRangeViolation() rule {
 		explains: []symptomKind{podsNotCreated},
 		why: func(q *inquiry, s symptom) []answer {
 			text := s.text.Str()
-			if !strings.Contains(text, "usage per ") && !strings.Contains(text, "limit to request ratio per ") {
+			said := strings.Contains(text, "usage per ") || strings.Contains(text, "limit to request ratio per ")
+			if !said && s.reason != silent {
 				return nil
 			}
 			target := q.owner(s.object)
@@ -32,12 +33,17 @@ func (catalogue) LimitRangeViolation() rule {
 					if v.container != "" {
 						c.params["CONTAINER"] = v.container
 					}
-					c.last = link{r.ref, v.what, append(v.proof, at(s.text))}
+					c.last = link{r.ref, v.what, v.proof}
+					if said {
+						c.last.proof = append(c.last.proof, at(s.text))
+					} else {
+						c.direct, c.wanted = compared, []wanted{{"the refusal of " + s.subject.String(), false}}
+					}
 					c.summary = fmt.Sprintf("%s cannot create Pods: LimitRange %q of namespace %s refuses them: %s.", target, r.ref.Name, r.ref.Namespace, v.what)
 					return []answer{{cause: c}}
 				}
 			}
-			if q.snap.Listed("LimitRange", s.subject.Namespace) {
+			if !said || q.snap.Listed("LimitRange", s.subject.Namespace) {
 				return nil
 			}
 			c.target, c.direct, c.depends = target, reported, []string{"LimitRange"}

@@ -21,6 +21,8 @@ func (catalogue) WorkloadPods() rule {
 						kind: podsNotCreated, object: w, reason: "FailedCreate", text: r.text, affected: s.affected,
 						link: link{w.ref, "the API server refuses to create its Pods", r.cite},
 					}})
+				} else if next := q.createsNone(w); next != nil {
+					out = append(out, answer{next: next})
 				}
 			}
 			for _, p := range q.grouped(q.snap.podsOf(s.subject)) {

@@ -74,7 +74,7 @@ func exceeded(s symptom, quota *Object, said bool) (excess, bool) {
 		case name == "pods" || name == "count/pods":
 			need = 1000
 		case isStorage(name):
-			if said {
+			if said || s.reason == silent {
 				need = storageOf(s.object, name)
 			}
 		case strings.HasPrefix(name, "limits."):
