@@ -83,7 +83,8 @@ func (c *command) root() *cobra.Command {
   kubernaut up               run everything in one process, until Ctrl-C
   kubernaut get              list analyses
   kubernaut explain NAME     show one: cause, chain, evidence, workflow, decision
-  kubernaut audit verify     check that the audit trail was not tampered with`,
+  kubernaut audit verify     check that the audit trail was not tampered with
+  kubernaut model-stub       play language models over HTTP, to try the path to one`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          knownCommand,
@@ -93,7 +94,7 @@ func (c *command) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err: withSuggestion(err, cmd.Flags())}
 	})
-	root.AddCommand(c.analyze(), c.collect(), c.replay(), c.up(), c.demo(), c.get(), c.explain(), c.audit(), c.version())
+	root.AddCommand(c.analyze(), c.collect(), c.replay(), c.up(), c.demo(), c.get(), c.explain(), c.audit(), c.modelStub(), c.version())
 	return root
 }
 
