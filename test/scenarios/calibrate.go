@@ -15,47 +15,20 @@ import (
 // MaxCalibrationError is the largest expected calibration error that the reported half may have.
 const MaxCalibrationError = 0.08
 
-// Claim is one answer that names a cause, or says that nothing is wrong, with whether that is so.
-type Claim struct {
-	Confidence float64
-	Right      bool
-}
-
-// Bin is a row of a reliability table: the claims whose confidence lies in [Low, High).
-type Bin struct {
-	Low        float64 `json:"low"`
-	High       float64 `json:"high"`
-	Number     int     `json:"number"`
-	Confidence float64 `json:"confidence"` // mean
-	Right      float64 `json:"right"`      // share
-}
-
-// Reliability says how far a confidence can be believed.
-type Reliability struct {
-	Number int     `json:"number"`
-	Mean   float64 `json:"mean"`  // confidence
-	Right  float64 `json:"right"` // share
-	// Brier is the mean square of what confidence and truth (0 or 1) differ by. Error is the expected calibration error:
-	// the mean over all claims of what confidence and share differ by in their bin of a tenth.
-	Brier float64 `json:"brier"`
-	Error float64 `json:"expectedCalibrationError"`
-	Bins  []Bin   `json:"bins"`
-}
-
 // Calibration is what Calibrate measures. Which half a scenario is in follows from its name alone.
 type Calibration struct {
 	// Fitted is the half that a fit may use, Reported the other one, of which every figure is meant that is published.
-	Fitted   Reliability `json:"fitted"`
-	Reported Reliability `json:"reported"`
+	Fitted   scenario.Reliability `json:"fitted"`
+	Reported scenario.Reliability `json:"reported"`
 	// Healthy is the confidence with which the reported half says that nothing is wrong.
-	Healthy Reliability `json:"healthy"`
+	Healthy scenario.Reliability `json:"healthy"`
 	// Silent counts the answers of the reported half that claim nothing.
 	Silent int `json:"silent"`
 	// Shift and Slope would have fitted the first half best: logit(p') = Shift + Slope·logit(p). Shifted is what they make
 	// of the other one. Far from 0 and 1 they say which way the constants of the confidence are off.
-	Shift   float64     `json:"shift"`
-	Slope   float64     `json:"slope"`
-	Shifted Reliability `json:"shifted"`
+	Shift   float64              `json:"shift"`
+	Slope   float64              `json:"slope"`
+	Shifted scenario.Reliability `json:"shifted"`
 }
 
 // Met reports whether the confidence of the reported half is as true as it must be.
@@ -72,20 +45,20 @@ func variants() []scenario.Variant {
 // with the fault mended. It errs when a file cannot be read.
 func Calibrate(fsys fs.FS) (Calibration, error) {
 	var c Calibration
-	var fitted, reported, healthy []Claim
+	var fitted, reported, healthy []scenario.Claim
 	for _, set := range []string{Probe, Holdout} {
 		all, err := scenario.Load(fsys, set)
 		if err != nil {
 			return c, err
 		}
 		for _, s := range all {
-			want := Answer{Verdict: s.Expect.Verdict, Class: s.Expect.Class, Target: s.Expect.Target}
+			want := s.Want()
 			for _, v := range variants() {
 				got, err := ask(s, v)
 				if err != nil {
 					return c, fmt.Errorf("%s/%s: %w", set, s.Name, err)
 				}
-				claim := Claim{got.Confidence, right(want, got)}
+				claim := scenario.Claim{Confidence: got.Confidence, Right: want.Right(got)}
 				switch {
 				case forFit(s.Name):
 					if got.Verdict == diagnose.VerdictCause {
@@ -107,17 +80,17 @@ func Calibrate(fsys fs.FS) (Calibration, error) {
 				return c, fmt.Errorf("%s/%s: %w", set, s.Name, err)
 			}
 			if got.Verdict == diagnose.VerdictHealthy {
-				healthy = append(healthy, Claim{got.Confidence, s.Healthy.Verdict == "" || s.Healthy.Verdict == diagnose.VerdictHealthy})
+				healthy = append(healthy, scenario.Claim{Confidence: got.Confidence, Right: s.Healthy.Verdict == "" || s.Healthy.Verdict == diagnose.VerdictHealthy})
 			}
 		}
 	}
-	c.Fitted, c.Reported, c.Healthy = reliability(fitted), reliability(reported), reliability(healthy)
+	c.Fitted, c.Reported, c.Healthy = scenario.Reliable(fitted), scenario.Reliable(reported), scenario.Reliable(healthy)
 	c.Shift, c.Slope = fit(fitted)
-	shifted := make([]Claim, len(reported))
+	shifted := make([]scenario.Claim, len(reported))
 	for i, r := range reported {
-		shifted[i] = Claim{sigmoid(c.Shift + c.Slope*logit(r.Confidence)), r.Right}
+		shifted[i] = scenario.Claim{Confidence: sigmoid(c.Shift + c.Slope*logit(r.Confidence)), Right: r.Right}
 	}
-	c.Shifted = reliability(shifted)
+	c.Shifted = scenario.Reliable(shifted)
 	return c, nil
 }
 
@@ -128,46 +101,9 @@ func forFit(name string) bool {
 	return h.Sum32()%2 == 0
 }
 
-func reliability(claims []Claim) Reliability {
-	r := Reliability{Number: len(claims)}
-	if r.Number == 0 {
-		return r
-	}
-	const bins = 10
-	r.Bins = make([]Bin, bins)
-	for i := range r.Bins {
-		r.Bins[i].Low, r.Bins[i].High = float64(i)/bins, float64(i+1)/bins
-	}
-	for _, c := range claims {
-		truth := 0.0
-		if c.Right {
-			truth = 1
-		}
-		b := &r.Bins[min(int(c.Confidence*bins), bins-1)]
-		b.Number++
-		b.Confidence += c.Confidence
-		b.Right += truth
-		r.Mean += c.Confidence
-		r.Right += truth
-		r.Brier += (c.Confidence - truth) * (c.Confidence - truth)
-	}
-	n := float64(r.Number)
-	for i := range r.Bins {
-		b := &r.Bins[i]
-		if b.Number == 0 {
-			continue
-		}
-		r.Error += math.Abs(b.Confidence-b.Right) / n
-		b.Confidence /= float64(b.Number)
-		b.Right /= float64(b.Number)
-	}
-	r.Mean, r.Right, r.Brier = r.Mean/n, r.Right/n, r.Brier/n
-	return r
-}
-
 // fit finds the shift and the slope under which the claims are likeliest, by Newton's method with a weak pull towards
 // 0 and 1, which keeps them finite when all claims are right.
-func fit(claims []Claim) (shift, slope float64) {
+func fit(claims []scenario.Claim) (shift, slope float64) {
 	const pull = 1
 	slope = 1
 	for range 50 {
@@ -211,7 +147,7 @@ func (c Calibration) print(w io.Writer) error {
 	fmt.Fprintf(t, "\n\tCLAIMS\tMEAN\tRIGHT\tBRIER\tECE\n")
 	for _, r := range []struct {
 		name string
-		r    Reliability
+		r    scenario.Reliability
 	}{
 		{"causes, reported half", c.Reported},
 		{"causes, half for fits", c.Fitted},

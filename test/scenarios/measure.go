@@ -24,58 +24,24 @@ const (
 // Sets returns all sets.
 func Sets() []string { return []string{Open, Probe, Holdout} }
 
-// Answer is the part of a result that is compared.
-type Answer struct {
-	Verdict    diagnose.Verdict `json:"verdict"`
-	Class      string           `json:"class,omitempty"`
-	Target     string           `json:"target,omitempty"` // as incident.Ref.String
-	Others     []string         `json:"others,omitempty"` // classes
-	Confidence float64          `json:"confidence"`
-}
-
-func answerOf(r diagnose.Result) Answer {
-	a := Answer{Verdict: r.Verdict, Confidence: r.Confidence}
-	if r.Cause != nil {
-		a.Class, a.Target = string(r.Cause.Class), r.Cause.Target.String()
-	}
-	for _, o := range r.Others {
-		a.Others = append(a.Others, string(o.Class))
-	}
-	return a
-}
-
-func (a Answer) String() string {
-	text := string(a.Verdict)
-	if a.Class != "" {
-		text = a.Class + " " + a.Target
-	}
-	if len(a.Others) > 0 {
-		text += fmt.Sprintf(" (beside it %v)", a.Others)
-	}
-	return text
-}
-
-// names reports whether a class is among those that the answer names.
-func (a Answer) names(class string) bool { return a.Class == class || slices.Contains(a.Others, class) }
-
 // Outcome is what became of one scenario and its variants.
 type Outcome struct {
-	Set  string `json:"set"`
-	Name string `json:"name"`
-	Want Answer `json:"want"` // Others must be among the answer's
-	Got  Answer `json:"got"`
+	Set  string          `json:"set"`
+	Name string          `json:"name"`
+	Want scenario.Answer `json:"want"` // Others must be among the answer's
+	Got  scenario.Answer `json:"got"`
 	// Forbidden are classes that were named and must not be, and Missing those that should stand beside the cause.
 	Forbidden []string `json:"forbidden,omitempty"`
 	Missing   []string `json:"missing,omitempty"`
 	// Unproven says why a reference to evidence does not resolve.
 	Unproven string `json:"unproven,omitempty"`
 	// Twin is the answer under other names, and TwinAgrees says that it is the same one; nil where there is no twin.
-	Twin       *Answer `json:"twin,omitempty"`
-	TwinAgrees bool    `json:"twinAgrees"`
+	Twin       *scenario.Answer `json:"twin,omitempty"`
+	TwinAgrees bool             `json:"twinAgrees"`
 	// Expired is the answer without events; nil where the scenario has no cause.
-	Expired *Answer `json:"expired,omitempty"`
+	Expired *scenario.Answer `json:"expired,omitempty"`
 	// Healthy is the answer with the fault mended, or that of a scenario without fault.
-	Healthy *Answer `json:"healthy,omitempty"`
+	Healthy *scenario.Answer `json:"healthy,omitempty"`
 	// WantHealthy is the verdict that is right then.
 	WantHealthy diagnose.Verdict `json:"wantHealthy,omitempty"`
 	Took        time.Duration    `json:"tookNanoseconds"`
@@ -90,13 +56,13 @@ func (o Outcome) Group() string {
 }
 
 // ClassRight reports whether the verdict and the class of the cause are the expected ones.
-func (o Outcome) ClassRight() bool { return sameClass(o.Want, o.Got) }
+func (o Outcome) ClassRight() bool { return o.Want.SameClass(o.Got) }
 
 // Right reports whether the target is, too.
-func (o Outcome) Right() bool { return right(o.Want, o.Got) }
+func (o Outcome) Right() bool { return o.Want.Right(o.Got) }
 
 // ExpiredRight reports whether the cause is named without events.
-func (o Outcome) ExpiredRight() bool { return o.Expired != nil && right(o.Want, *o.Expired) }
+func (o Outcome) ExpiredRight() bool { return o.Expired != nil && o.Want.Right(*o.Expired) }
 
 // ExpiredFalse reports whether another cause is named without events.
 func (o Outcome) ExpiredFalse() bool {
@@ -114,12 +80,6 @@ func (o Outcome) FalseCause() bool {
 // HealthyRight reports whether that nothing is wrong was said, or what else is right then.
 func (o Outcome) HealthyRight() bool {
 	return o.Healthy == nil || o.Healthy.Verdict == o.WantHealthy && !o.FalseCause()
-}
-
-func sameClass(want, got Answer) bool { return want.Verdict == got.Verdict && want.Class == got.Class }
-
-func right(want, got Answer) bool {
-	return sameClass(want, got) && (want.Target == "" || want.Target == got.Target)
 }
 
 // Measure runs the engine on every scenario of a set and on its variants. It errs when there is none or a file cannot be read.
@@ -144,7 +104,7 @@ func Measure(fsys fs.FS, set string) ([]Outcome, error) {
 }
 
 func measure(s *scenario.Scenario) (Outcome, error) {
-	o := Outcome{Name: s.Name, Want: Answer{Verdict: s.Expect.Verdict, Class: s.Expect.Class, Target: s.Expect.Target, Others: s.Expect.Others}}
+	o := Outcome{Name: s.Name, Want: s.Want()}
 	snap, err := s.Snapshot(scenario.Variant{})
 	if err != nil {
 		return o, err
@@ -152,12 +112,12 @@ func measure(s *scenario.Scenario) (Outcome, error) {
 	start := time.Now()
 	result := diagnose.Run(snap, s.Input())
 	o.Took = time.Since(start)
-	o.Got = answerOf(result)
+	o.Got = scenario.AnswerOf(result)
 	if err := diagnose.Verify(snap, result.Evidence); err != nil {
 		o.Unproven = err.Error()
 	}
 	for _, class := range s.Expect.MustNot {
-		if o.Got.names(class) {
+		if o.Got.Names(class) {
 			o.Forbidden = append(o.Forbidden, class)
 		}
 	}
@@ -176,7 +136,7 @@ func measure(s *scenario.Scenario) (Outcome, error) {
 			return o, fmt.Errorf("the renamed twin: %w", err)
 		}
 		o.Twin = &a
-		o.TwinAgrees = sameClass(o.Got, a) && s.Rename(o.Got.Target) == a.Target && slices.Equal(o.Got.Others, a.Others) && o.Got.Confidence == a.Confidence
+		o.TwinAgrees = o.Got.SameClass(a) && s.Rename(o.Got.Target) == a.Target && slices.Equal(o.Got.Others, a.Others) && o.Got.Confidence == a.Confidence
 	}
 	if o.Want.Verdict == diagnose.VerdictCause {
 		a, err := ask(s, scenario.Variant{NoEvents: true})
@@ -205,10 +165,10 @@ func healthy(s *scenario.Scenario, o *Outcome) error {
 	return nil
 }
 
-func ask(s *scenario.Scenario, v scenario.Variant) (Answer, error) {
+func ask(s *scenario.Scenario, v scenario.Variant) (scenario.Answer, error) {
 	snap, err := s.Snapshot(v)
 	if err != nil {
-		return Answer{}, err
+		return scenario.Answer{}, err
 	}
-	return answerOf(diagnose.Run(snap, s.Input())), nil
+	return scenario.AnswerOf(diagnose.Run(snap, s.Input())), nil
 }

@@ -8,15 +8,16 @@ import (
 	"testing"
 
 	"kubernaut.ai/kubernaut/internal/diagnose"
+	"kubernaut.ai/kubernaut/internal/diagnose/scenario"
 )
 
 // outcome makes one whose answers are the classes, on the targets of their names; "" is the healthy verdict.
 func outcome(name, want, got, expired, mended string) Outcome {
-	answer := func(class string) Answer {
+	answer := func(class string) scenario.Answer {
 		if class == "" {
-			return Answer{Verdict: diagnose.VerdictHealthy}
+			return scenario.Answer{Verdict: diagnose.VerdictHealthy}
 		}
-		return Answer{Verdict: diagnose.VerdictCause, Class: class, Target: "Pod a/" + class}
+		return scenario.Answer{Verdict: diagnose.VerdictCause, Class: class, Target: "Pod a/" + class}
 	}
 	o := Outcome{Set: Probe, Name: name, Want: answer(want), Got: answer(got), WantHealthy: diagnose.VerdictHealthy}
 	e, h := answer(expired), answer(mended)
@@ -31,7 +32,7 @@ func TestTally(t *testing.T) {
 	elsewhere := outcome("elsewhere", "x", "x", "x", "")
 	elsewhere.Got.Target = "Pod b/x"
 	twin := outcome("twin", "x", "x", "", "")
-	twin.Twin = &Answer{}
+	twin.Twin = &scenario.Answer{}
 	twin.Want.Others, twin.Missing = []string{"y", "z"}, []string{"z"}
 	blamed := outcome("blamed", "", "y", "", "y")
 	beside := outcome("beside", "x", "x", "x", "")
@@ -124,36 +125,17 @@ func TestCommand(t *testing.T) {
 	}
 }
 
-func TestReliability(t *testing.T) {
-	claims := []Claim{{0.95, true}, {0.95, false}, {0.55, true}, {1, true}}
-	r := reliability(claims)
-	near := func(name string, got, want float64) {
-		t.Helper()
-		if math.Abs(got-want) > 1e-9 {
-			t.Errorf("%s = %v, want %v", name, got, want)
-		}
-	}
-	near("mean", r.Mean, 0.8625)
-	near("right", r.Right, 0.75)
-	near("Brier", r.Brier, (0.0025+0.9025+0.2025+0)/4)
-	// The bin from 0.9 has 2.9 of confidence and 2 right ones, that from 0.5 has 0.55 and 1.
-	near("error", r.Error, (0.9+0.45)/4)
-	if got := reliability(nil); got.Number != 0 || got.Error != 0 {
-		t.Errorf("of nothing: %+v", got)
-	}
-}
-
 // A fit finds by how much claims are too sure, and leaves true ones alone.
 func TestFit(t *testing.T) {
-	claims := func(confidence float64, rightOf100 int) (out []Claim) {
+	claims := func(confidence float64, rightOf100 int) (out []scenario.Claim) {
 		for i := range 100 {
-			out = append(out, Claim{confidence, i < rightOf100})
+			out = append(out, scenario.Claim{Confidence: confidence, Right: i < rightOf100})
 		}
 		return out
 	}
 	for _, tt := range []struct {
 		name        string
-		claims      []Claim
+		claims      []scenario.Claim
 		says, given float64
 	}{
 		{"true", append(claims(0.9, 90), claims(0.6, 60)...), 0.9, 0.9},

@@ -1,5 +1,6 @@
 // Package scenario reads faulted clusters that are written as data, with the verdict that is
-// expected of them, and derives their twins. It serves tests only.
+// expected of them, derives their twins, and holds answers against what is expected. It serves tests and
+// kubernaut eval, with which people measure a model of theirs: both must count alike.
 //
 // A scenario is a YAML file of several documents. The first is its [Header]; every other one is an
 // object, an Event, or a log excerpt (kind Log). Secrets count as read by metadata only.
