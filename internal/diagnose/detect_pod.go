@@ -205,8 +205,8 @@ func (q *inquiry) stillDying(pod *Object, c container, last run, up time.Duratio
 		limit = max(limit, 5*time.Minute)
 	}
 	most := time.Hour
-	if c.restarts() >= 3 {
-		most = 24 * time.Hour
+	if c.restarts() >= 3 || last.reason == "OOMKilled" && raises(q.revisions(q.top(pod)), c.name) >= 2 {
+		most = 24 * time.Hour // it is known to come back
 	}
 	return up < min(limit, most)
 }

@@ -163,12 +163,20 @@ func (q *inquiry) classFaults(o *Object) []routeFault {
 		place = o.At("spec", "gatewayClassName")
 		class = incident.Ref{APIVersion: o.ref.APIVersion, Kind: "GatewayClass", Name: place.Str()}
 	}
-	if class.Name == "" || q.snap.Knows(class) != Absent {
+	if class.Name == "" || q.snap.Knows(class) == Present {
 		return nil
 	}
 	f := routeFault{
 		class: ClassIngressClassMissing, detail: class.Name, direct: proven, params: map[string]string{"CLASS_NAME": class.Name},
 		statement: fmt.Sprintf("its class %q does not exist", class.Name), proof: []cite{at(place), gone(class)},
+	}
+	if q.snap.Knows(class) == Unknown {
+		waits, untaken := q.untaken(o)
+		if !untaken {
+			return nil
+		}
+		f.direct, f.proof = compared, []cite{at(place), at(waits.At("status")), at(waits.At("reason"))}
+		f.statement = fmt.Sprintf("no controller has taken it, and its class %q is not among those that were read", class.Name)
 	}
 	var names []string
 	for _, c := range q.snap.c.Objects {
@@ -183,6 +191,14 @@ func (q *inquiry) classFaults(o *Object) []routeFault {
 		f.params["SUGGESTED_NAME"] = near
 	}
 	return []routeFault{f}
+}
+
+// untaken reports whether a Gateway still has the condition that the API server gives it, which the controller of its class
+// replaces at once.
+func (q *inquiry) untaken(o *Object) (accepted Value, untaken bool) {
+	accepted = condition(o, "Accepted")
+	waits := accepted.At("status").Str() == "Unknown" && accepted.At("reason").Str() == "Pending"
+	return accepted, o.ref.Kind == "Gateway" && waits && !o.Created().IsZero() && q.now.Sub(o.Created()) > resourceGrace
 }
 
 func (q *inquiry) backendFaults(o *Object, b backend) []routeFault {

@@ -50,7 +50,7 @@ func (q *inquiry) workloadSymptoms(w *Object) []symptom {
 			s.proof = []cite{want.cite, at(updated)}
 			break
 		}
-		return q.podsAsRoots(q.snap.podsOf(w.ref))
+		return append(q.podsAsRoots(q.snap.podsOf(w.ref)), q.evictedAgain(w)...)
 	}
 	if c := condition(w, "Available"); c.At("status").Str() == "False" {
 		s.since = c.At("lastTransitionTime").Time()

@@ -41,6 +41,28 @@ func (q *inquiry) daemonOn(w *Object, node string) *link {
 	return nil
 }
 
+// localServer returns the one DaemonSet of the node's own network whose Pod there does not run, when a message says that
+// nobody listens on an address of the node itself.
+func (q *inquiry) localServer(message, node string) (*Object, *link) {
+	if !strings.Contains(message, "connection refused") || !strings.Contains(message, "dial tcp 127.0.0.1:") && !strings.Contains(message, "dial tcp [::1]:") && !strings.Contains(message, "dial unix ") {
+		return nil, nil
+	}
+	var server *Object
+	var why *link
+	for _, w := range q.snap.c.Objects {
+		if w.ref.Kind != "DaemonSet" || !templateOf(w).At("spec", "hostNetwork").Bool() {
+			continue
+		}
+		if bad := q.daemonOn(w, node); bad != nil {
+			if server != nil {
+				return nil, nil
+			}
+			server, why = w, bad
+		}
+	}
+	return server, why
+}
+
 // networkless returns where a node or its runtime says that there is no network for Pods.
 func networkless(node *Object) (Value, bool) {
 	if c := condition(node, "Ready"); c.At("status").Str() != "True" {
@@ -95,6 +117,13 @@ func (catalogue) NetworkPluginDown() rule {
 					c.params["WORKLOAD_KIND"], c.params["WORKLOAD_NAME"], c.params["NAMESPACE"] = "DaemonSet", w.ref.Name, w.ref.Namespace
 					break
 				}
+			}
+			if w, bad := q.localServer(said.Str(), name); w != nil && c.target.Same(node.ref) {
+				c.target, c.direct = w.ref, compared
+				c.last.subject = w.ref
+				c.last.statement = fmt.Sprintf("a process of node %s that gives Pods their network refuses connections, and the one of the node's own network that does not run is this: %s", name, bad.statement)
+				c.last.proof = append(c.last.proof, bad.proof...)
+				c.params["WORKLOAD_KIND"], c.params["WORKLOAD_NAME"], c.params["NAMESPACE"] = "DaemonSet", w.ref.Name, w.ref.Namespace
 			}
 			c.summary = fmt.Sprintf("Pods on node %s get no network: %s.", name, c.last.statement)
 			return []answer{{cause: c}}

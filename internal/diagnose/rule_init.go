@@ -11,7 +11,7 @@ func (catalogue) InitBlocked() rule {
 	return rule{
 		explains: []symptomKind{containerNotReady},
 		why: func(q *inquiry, s symptom) []answer {
-			if s.reason != "Init" {
+			if s.reason != "Init" || q.prepares(s, q.top(s.object)) {
 				return nil
 			}
 			if slices.ContainsFunc(q.ties(s), func(t tie) bool { return t.svc != nil && len(q.troubleOf(t.dependency)) > 0 }) {

@@ -87,7 +87,7 @@ func (q *inquiry) strictTLS(s symptom, server *Object) *cause {
 		[]cite{at(mode), at(s.object.At("metadata", "annotations", meshSidecar))})
 }
 
-// meshDenies evaluates the AuthorizationPolicies of a server for a client. A rule that asks for what was not read (paths, methods, headers,
+// meshDenies evaluates the AuthorizationPolicies of a server for a client. A rule that asks for what is not known (hosts, headers, a path that no line names,
 // other conditions) decides nothing.
 func (q *inquiry) meshDenies(s symptom, t tie, server *Object) *cause {
 	var allow []*Object
@@ -177,14 +177,45 @@ func (q *inquiry) meshRule(r Value, client *Object, t tie, server *Object) (matc
 		operation := o.At("operation")
 		fits := true
 		for _, key := range operation.Keys() {
-			if key != "ports" {
+			method, path := requestIn(t)
+			switch {
+			case key == "ports":
+				fits = fits && q.onMeshPort(operation.At(key), t, server)
+			case key == "methods" && method != "":
+				fits = fits && anyMatches(operation.At(key), method)
+			case key == "notMethods" && method != "":
+				fits = fits && !anyMatches(operation.At(key), method)
+			case key == "paths" && path != "":
+				fits = fits && anyMatches(operation.At(key), path)
+			case key == "notPaths" && path != "":
+				fits = fits && !anyMatches(operation.At(key), path)
+			default:
 				return false, false
 			}
-			fits = fits && q.onMeshPort(operation.At(key), t, server)
 		}
 		to = to || fits
 	}
 	return to, true
+}
+
+// requestIn reads the method and the path of the request out of the line in which the client complains; empty where it does
+// not say them.
+func requestIn(t tie) (method, path string) {
+	for _, word := range strings.FieldsFunc(t.said.text, func(r rune) bool { return strings.ContainsRune(" \t\"'`,;()[]<>", r) }) {
+		switch word {
+		case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+			method = word
+			continue
+		}
+		_, rest, isURL := strings.Cut(word, "://")
+		if !isURL || path != "" {
+			continue
+		}
+		_, rest, _ = strings.Cut(strings.TrimSuffix(rest, ":"), "/")
+		rest, _, _ = strings.Cut(rest, "?")
+		path = "/" + rest
+	}
+	return method, path
 }
 
 // onMeshPort reports whether one of the ports is one on which the client reaches the server's Pod.

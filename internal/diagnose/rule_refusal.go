@@ -101,6 +101,9 @@ func (catalogue) DependencyRefuses() rule {
 				if t.said == nil || s.kind == callFails && q.readsNewer(s) || t.said.kind != refusesUs || t.svc == nil || len(q.serviceSymptoms(t.svc)) > 0 {
 					continue
 				}
+				if pods := q.selected(t.svc); len(pods) > 0 && inMesh(pods[0]) && q.meshDenies(s, t, pods[0]) != nil {
+					continue // the mesh refuses in its name
+				}
 				client := q.owner(s.object)
 				c := &cause{
 					class: ClassDependencyRefuses, target: client, detail: t.ref.String(), direct: min(t.strong, reported), timing: timingUnrelated,

@@ -13,7 +13,7 @@ func (catalogue) BadRollout() rule {
 		explains: []symptomKind{containerDying, containerNotReady, containerConfig, imageNotPulled, podNotStarting, podUnscheduled},
 		why: func(q *inquiry, s symptom) []answer {
 			u, ok := q.lastUpdate(s.object)
-			if !ok || q.rolloutSpeaksAgainst(u, s) {
+			if !ok || q.rolloutSpeaksAgainst(u, s) || q.prepares(s, u.workload) {
 				return nil
 			}
 			if r, managed := q.releaseOf(u.workload); managed && r.brought(u.current) {

@@ -13,19 +13,11 @@ func (catalogue) RolloutStrategy() rule {
 		explains: []symptomKind{workloadShort},
 		why: func(q *inquiry, s symptom) []answer {
 			w := s.object
-			want, have, known := wantedPods(w)
-			most := w.At("spec", "strategy", "rollingUpdate", "maxUnavailable")
-			lets := unavailable(most, want.number)
-			if kind := w.At("spec", "strategy", "type"); kind.Str() == "Recreate" {
-				most, lets = kind, want.number
-			}
-			if w.ref.Kind != "Deployment" || !known || have.number > 0 || want.number < 2 || lets < want.number {
+			want, most, lets, takes := q.takesAllAway(w)
+			if !takes {
 				return nil
 			}
 			revisions := q.revisions(w)
-			if len(revisions) < 2 || !q.takesOver(revisions) {
-				return nil
-			}
 			for _, p := range q.snap.podsOf(w.ref) {
 				for _, other := range q.podSymptoms(p) {
 					if other.kind != containerNotReady {
@@ -46,6 +38,32 @@ func (catalogue) RolloutStrategy() rule {
 			return []answer{{cause: c}}
 		},
 	}
+}
+
+// takesAllAway reports whether a Deployment's strategy let its present rollout remove all Pods that it wants, and how many it
+// lets be unavailable.
+func (q *inquiry) takesAllAway(w *Object) (want tally, most Value, lets int64, takes bool) {
+	want, have, known := wantedPods(w)
+	most = w.At("spec", "strategy", "rollingUpdate", "maxUnavailable")
+	lets = unavailable(most, want.number)
+	if kind := w.At("spec", "strategy", "type"); kind.Str() == "Recreate" {
+		most, lets = kind, want.number
+	}
+	if w.ref.Kind != "Deployment" || !known || have.number > 0 || want.number < 2 || lets < want.number {
+		return want, most, lets, false
+	}
+	revisions := q.revisions(w)
+	return want, most, lets, len(revisions) >= 2 && q.takesOver(revisions)
+}
+
+// prepares reports whether a Pod's init container is still at work in a rollout that took all Pods away: that it takes its
+// time is then no fault of the new revision.
+func (q *inquiry) prepares(s symptom, w *Object) bool {
+	if s.kind != containerNotReady || s.container == nil || !s.container.init || s.container.restarts() > 0 {
+		return false
+	}
+	_, _, _, takes := q.takesAllAway(w)
+	return takes
 }
 
 // takesOver reports whether the newest revision's Pods have replaced those of the one before.

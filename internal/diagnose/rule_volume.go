@@ -100,10 +100,11 @@ func matches(selector Value, labels map[string]string) bool {
 	return true
 }
 
-// isMade reports whether people made a volume, and no provisioner.
+// isMade reports whether people made a volume, and no provisioner; or one that a provisioner made is free again, which its
+// maker never leaves it.
 func isMade(pv *Object) bool {
-	by := pv.At("metadata", "annotations", "pv.kubernetes.io/provisioned-by")
-	return !by.Exists() && by.Known()
+	by, owner := pv.At("metadata", "annotations", "pv.kubernetes.io/provisioned-by"), pv.At("spec", "claimRef")
+	return by.Known() && (!by.Exists() || !owner.Exists() && owner.Known() && pv.At("status", "phase").Str() == "Available")
 }
 
 // mismatch is the volume that comes nearest to a claim, and what keeps them apart.

@@ -232,7 +232,7 @@ func (w *writer) healthySummary(r Result) string {
 	if q.subject == nil && len(r.OwnerChain) > 0 {
 		return fmt.Sprintf("Nothing is wrong now: %s no longer exists, and %s, which it belonged to, is as it should be.", r.Subject, r.OwnerChain[len(r.OwnerChain)-1])
 	}
-	s := fmt.Sprintf("Nothing is wrong now with %s", r.Subject)
+	s := "Nothing is wrong now with " + named(r.Subject)
 	passed := 0
 	for _, c := range r.Checks {
 		if c.Outcome == CheckPassed {
@@ -249,9 +249,17 @@ func (w *writer) healthySummary(r Result) string {
 	return s + "."
 }
 
+// named writes what was asked about, for a sentence.
+func named(r incident.Ref) string {
+	if r.Same(WholeCluster) {
+		return "the cluster"
+	}
+	return r.String()
+}
+
 func (w *writer) undecidedSummary(r Result, open []symptom) string {
 	if len(open) == 0 {
-		return fmt.Sprintf("Not decidable from what could be read: %s could not be looked at.", r.Subject)
+		return fmt.Sprintf("Not decidable from what could be read: %s could not be looked at.", named(r.Subject))
 	}
 	var parts []string
 	for i, s := range open {

@@ -41,9 +41,11 @@ func (q *inquiry) survey(own, related []*Object, roots []root) {
 	pods := q.podsIn(scope)
 	hasPods := slices.ContainsFunc(scope, func(o *Object) bool { return o.ref.Kind == "Pod" || workloadKinds[o.ref.Kind] })
 	podsKnown := len(pods) > 0 || q.snap.Listed("Pod", ns)
-	if q.snap.Knows(q.inc.Resource) != Unknown || q.subject != nil {
+	switch {
+	case q.inc.Resource.Same(WholeCluster): // exists by itself
+	case q.snap.Knows(q.inc.Resource) != Unknown || q.subject != nil:
 		check("the resource exists", true, "", resourceGone)
-	} else {
+	default:
 		check("the resource exists", false, "")
 	}
 	if slices.ContainsFunc(scope, func(o *Object) bool { return workloadKinds[o.ref.Kind] }) {
