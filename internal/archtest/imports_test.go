@@ -36,6 +36,7 @@ var units = []unit{
 	{"internal/diagnose", []string{"internal/incident"}, "a diagnosis is a function of a snapshot"},
 	{"internal/catalog", []string{"internal/incident"}, "matching and filling are functions of workflows and evidence"},
 	{"internal/investigate", []string{"internal/incident", "internal/diagnose", "internal/catalog", "internal/audit", "internal/reason"}, "the pipeline sees the cluster, the store and the model through interfaces of its own; it knows the events it writes, and the case that it puts to a model"},
+	{"internal/evaluate", []string{"internal/incident", "internal/diagnose", "internal/catalog", "internal/investigate", "internal/reason"}, "it measures the engine and a model on scenarios; which model, its caller says"},
 
 	// The adapters: each talks to one thing and to the domain, never to another adapter.
 	{"internal/approval", []string{"internal/incident"}, "it adapts OPA to the domain"},
@@ -46,6 +47,7 @@ var units = []unit{
 	{"internal/hapi", []string{"internal/incident"}, "a protocol knows neither the pipeline behind it nor the other protocol"},
 	{"internal/observe", []string{"internal/incident", "internal/diagnose"}, "it fills the engine's snapshot from a cluster or a bundle"},
 	{"internal/reason", []string{"internal/incident", "internal/diagnose"}, "it refines a diagnosis with a model"},
+	{"internal/mcp", []string{"internal/incident", "internal/diagnose", "internal/reason"}, "it serves the registry of tools to agents; what it reads comes in through an interface"},
 	{"internal/modelstub", []string{"internal/incident", "internal/reason"}, "it plays models over HTTP to whoever asks"},
 	{"internal/store", []string{"internal/incident"}, "it keeps the domain's values in a database"},
 	{"internal/controller", []string{"api/v1alpha1", "internal/incident", "internal/approval", "internal/audit"}, "it turns investigations into status; HAPI and Data Storage come in through interfaces"},
@@ -96,6 +98,11 @@ var foreign = []struct {
 		"the shape of a protocol ends at its package",
 	},
 	{
+		[]string{"github.com/modelcontextprotocol/go-sdk"},
+		[]string{"internal/mcp"},
+		"the shape of a protocol ends at its package",
+	},
+	{
 		[]string{"github.com/spf13/cobra", "github.com/spf13/pflag"},
 		[]string{"internal/cli"},
 		"the services take two flags, for which the standard library is enough",
@@ -126,6 +133,7 @@ var binaries = []struct {
 	{"k8s.io/client-go", []string{"cmd/aianalysis", "cmd/holmesgpt-api", "cmd/kubernaut"}},
 	{"sigs.k8s.io/controller-runtime", []string{"cmd/aianalysis", "cmd/kubernaut"}},
 	{"github.com/spf13/cobra", []string{"cmd/kubernaut"}},
+	{"github.com/modelcontextprotocol/go-sdk", []string{"cmd/kubernaut"}},
 	{"testing", nil},
 	{"k8s.io/kubernetes", nil},
 }
