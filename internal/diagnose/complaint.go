@@ -35,8 +35,12 @@ func complaintWords() []struct {
 
 func classifyComplaint(line string) complaintKind {
 	line = strings.ToLower(line)
-	if strings.Contains(line, "lookup ") && (strings.Contains(line, ":53:") || strings.Contains(line, "server misbehaving")) {
-		return unresolved // a resolver that does not get through to its name server
+	if _, rest, ok := strings.Cut(line, "lookup "); ok {
+		for _, w := range []string{":53:", "server misbehaving", ": i/o timeout"} {
+			if strings.Contains(rest, w) {
+				return unresolved // a resolver that does not get through to its name server
+			}
+		}
 	}
 	for _, c := range complaintWords() {
 		for _, w := range c.words {

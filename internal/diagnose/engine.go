@@ -15,6 +15,7 @@ const (
 	resourceGone      symptomKind = "resource gone"       // the incident's resource does not exist
 	workloadShort     symptomKind = "workload short"      // fewer ready Pods than wanted, or a rollout that does not finish
 	workloadZero      symptomKind = "workload at zero"    // asked to run no Pod, while something needs it
+	daemonNowhere     symptomKind = "DaemonSet nowhere"   // asked about, and meant for no node
 	podsNotCreated    symptomKind = "Pods not created"    // a controller is refused when it creates Pods
 	podUnscheduled    symptomKind = "Pod unscheduled"     // no node is assigned
 	podNotStarting    symptomKind = "Pod not starting"    // on a node, but its sandbox or volumes are not ready

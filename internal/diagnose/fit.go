@@ -122,23 +122,7 @@ func (q *inquiry) fits(pod *Object) []fit {
 		if node.partial || !node.Covers("/metadata/labels") || !node.Covers("/spec/taints") {
 			continue
 		}
-		labels := node.Labels()
-		f := fit{node: node, cordoned: node.At("spec", "unschedulable").Bool()}
-		for i, term := range terms {
-			var failing []requirement
-			for _, r := range term {
-				if r.key == "metadata.name" && strings.Contains(r.place.Path(), "/matchFields/") {
-					if !r.holds(map[string]string{"metadata.name": node.ref.Name}) {
-						failing = append(failing, r)
-					}
-				} else if !r.holds(labels) {
-					failing = append(failing, r)
-				}
-			}
-			if i == 0 || len(failing) < len(f.failing) {
-				f.failing = failing
-			}
-		}
+		f := fit{node: node, cordoned: node.At("spec", "unschedulable").Bool(), failing: failingOn(node, terms)}
 		_, f.unready = q.nodeSymptom(node)
 		for _, t := range untolerated(node, spec) {
 			if isPressure(t) {
@@ -154,6 +138,28 @@ func (q *inquiry) fits(pod *Object) []fit {
 		out = append(out, f)
 	}
 	return out
+}
+
+// failingOn returns what a node lacks of the alternative that it comes nearest to.
+func failingOn(node *Object, terms [][]requirement) []requirement {
+	labels := node.Labels()
+	var nearest []requirement
+	for i, term := range terms {
+		var failing []requirement
+		for _, r := range term {
+			if r.key == "metadata.name" && strings.Contains(r.place.Path(), "/matchFields/") {
+				if !r.holds(map[string]string{"metadata.name": node.ref.Name}) {
+					failing = append(failing, r)
+				}
+			} else if !r.holds(labels) {
+				failing = append(failing, r)
+			}
+		}
+		if i == 0 || len(failing) < len(nearest) {
+			nearest = failing
+		}
+	}
+	return nearest
 }
 
 // untolerated returns a node's taints that keep the Pod off, other than those that mirror the node

@@ -70,3 +70,65 @@ func (catalogue) CertificateInUse() rule {
 		},
 	}
 }
+
+// CertificateExpired ends at the Secret from which what a container calls has its certificate, when the container says that it has
+// expired and nothing in the cluster is known to renew it.
+func (catalogue) CertificateExpired() rule {
+	return rule{
+		explains: []symptomKind{containerDying, containerNotReady, callFails},
+		why: func(q *inquiry, s symptom) []answer {
+			if s.container == nil {
+				return nil
+			}
+			known := q.dependencies(s.object, s.container.spec)
+			for _, l := range q.tail(s) {
+				if !isCertificateError(l.text) || !strings.Contains(strings.ToLower(l.text), "expired") {
+					continue
+				}
+				for _, d := range known {
+					if d.svc == nil || !d.namedIn(l.text, known) {
+						continue
+					}
+					secret, pod := q.certificateOf(d.svc)
+					if pod == nil || q.certificateFor(secret.ref(pod)) != nil {
+						continue
+					}
+					ref := secret.ref(pod)
+					if o := q.snap.Object(ref); o != nil && changeOf(o).After(pod.Created()) {
+						continue // it was renewed; that the server does not know yet is another fault
+					}
+					c := &cause{
+						class: ClassCertificateInvalid, target: ref, direct: compared, timing: timingUnrelated, elsewhere: true, depends: []string{"Log", "Certificate"},
+						signals: []string{"CertificateInvalid"}, params: map[string]string{"SERVICE_NAME": d.ref.Name, "SECRET_NAME": ref.Name},
+						last:    link{ref, fmt.Sprintf("the certificate that %s has from it has expired", pod.ref), []cite{at(secret.name), l.cite}},
+						summary: fmt.Sprintf("%s holds the certificate of %s, which has expired; %s refuses it.", ref, d.ref, q.owner(s.object)),
+					}
+					return []answer{{cause: c, via: []link{
+						{s.subject, fmt.Sprintf("container %q says %s", s.container.name, quote(l.text)), []cite{l.cite}},
+						{d.ref, fmt.Sprintf("it leads to %s", pod.ref), []cite{exists(pod)}},
+					}}}
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// certificateOf returns the one Secret that the Pods of a Service mount, which then holds the certificate by which they are known; no Pod
+// when there is none, or more than one.
+func (q *inquiry) certificateOf(svc *Object) (reference, *Object) {
+	pods := q.selected(svc)
+	if len(pods) == 0 {
+		return reference{}, nil
+	}
+	var found []reference
+	for _, r := range podReferences(pods[0].At("spec")) {
+		if r.kind == "Secret" && r.volume != "" {
+			found = append(found, r)
+		}
+	}
+	if len(found) != 1 {
+		return reference{}, nil
+	}
+	return found[0], pods[0]
+}

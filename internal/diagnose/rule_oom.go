@@ -98,31 +98,51 @@ func oomCause(q *inquiry, s symptom, last run, limit Value, direct directness) *
 	return c
 }
 
-// oomAtStart ends at a memory limit that does not even let a container be set up: that shows as a sandbox that cannot be made.
+// leastMemory is what a container runtime itself needs to set a container up, in thousandths of a byte; runtimes that look at the limit
+// first take no less.
+const leastMemory = 12 << 20 * 1000
+
+// oomAtStart ends at a memory limit that does not even let a container be set up: that shows as a sandbox that cannot be made. Some runtimes
+// say that the memory was why, others only that what they were to start is dead already; then the limits of all containers, which bound the
+// sandbox too, are held against what a runtime needs.
 func oomAtStart(q *inquiry, s symptom) []answer {
 	text := strings.ToLower(s.text.Str())
-	if !strings.Contains(text, "oom-killed") && !strings.Contains(text, "memory limit too low") {
-		return nil
-	}
 	var least *container
 	var limit Value
+	var sum int64
+	bounded := true
 	for _, c := range containersOf(s.object) {
 		v := c.spec.At("resources", "limits", "memory")
 		n, ok := milli(v)
+		bounded, sum = bounded && ok, add(sum, n)
 		if now, _ := milli(limit); ok && (least == nil || n < now) {
 			least, limit = &c, v
 		}
 	}
-	if least == nil {
+	direct := stated
+	switch {
+	case least == nil:
 		return nil
+	case strings.Contains(text, "oom-killed"), strings.Contains(text, "memory limit too low"):
+	case !bounded || sum >= leastMemory:
+		return nil
+	case strings.Contains(text, "cannot start a stopped process"), strings.Contains(text, "process is already dead"):
+		direct = compared
+	case s.text.Exists() || sum >= leastMemory/2:
+		return nil
+	default: // no event is left, and nothing could be set up within so little
+		direct = inferred
 	}
 	target := q.owner(s.object)
 	c := &cause{
-		class: ClassOOMLimit, target: target, detail: least.name, direct: stated, timing: timingUnrelated,
+		class: ClassOOMLimit, target: target, detail: least.name, direct: direct, timing: timingUnrelated,
 		signals: []string{"OOMKilled", "ReplicasUnavailable"},
 		params:  map[string]string{"CONTAINER": least.name, "CURRENT_MEMORY_LIMIT": limit.Text()},
-		last:    link{target, fmt.Sprintf("container %q may use %s of memory, and is killed for it while it is set up", least.name, limit.Text()), []cite{at(limit), at(s.text)}},
+		last:    link{target, fmt.Sprintf("container %q may use %s of memory, and is killed for it while it is set up", least.name, limit.Text()), []cite{at(limit)}},
 		summary: fmt.Sprintf("Container %q of %s cannot be set up within its memory limit of %s.", least.name, target, limit.Text()),
+	}
+	if s.text.Exists() {
+		c.last.proof = append(c.last.proof, at(s.text))
 	}
 	if now, ok := milli(limit); ok {
 		if suggestion := suggestLimit(now); suggestion > 0 {

@@ -2,8 +2,10 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // probe is one probe of a container and what it asks.
@@ -148,6 +150,10 @@ func (catalogue) ProbeMisconfigured() rule {
 				c.direct = compared
 				c.last.proof = append(c.last.proof, at(p.path))
 				statement = fmt.Sprintf("the %s of container %q asks for path %s, and the program answers 404: it does not serve that path", p.name(), s.container.name, p.path.Text())
+			case found && refused && q.impatient(s, p):
+				c.direct = inferred
+				c.last.proof = append(c.last.proof, at(p.spec.At("initialDelaySeconds")), at(s.container.lastRun().place.At("finishedAt")))
+				statement = fmt.Sprintf("the %s of container %q has it killed %s after its start, before it listens on port %s; no startup probe gives it more time", p.name(), s.container.name, span(s.container.lastRun().lasted()), p.port.Text())
 			default:
 				return nil
 			}
@@ -167,6 +173,20 @@ func (catalogue) ProbeMisconfigured() rule {
 			return []answer{{cause: c}}
 		},
 	}
+}
+
+// impatient reports whether a liveness probe has a program killed as soon as it may while that still starts: no startup probe holds it back,
+// it ends as one that is asked to, and says nothing of a failure.
+func (q *inquiry) impatient(s symptom, p *probe) bool {
+	if s.kind != containerDying || p.kind != "liveness" || s.container.spec.At("startupProbe").Exists() || !stoppedInTime(*s.container) {
+		return false
+	}
+	seconds := p.spec.At("initialDelaySeconds").IntOr(0) + p.spec.At("periodSeconds").IntOr(10)*(p.spec.At("failureThreshold").IntOr(3)+1)
+	least := time.Duration(min(max(seconds, 0), 3600)) * time.Second
+	if s.container.lastRun().lasted() > least {
+		return false
+	}
+	return !slices.ContainsFunc(q.tail(s), func(l spoken) bool { return isGrave(l.text) || classifyComplaint(l.text) != noComplaint })
 }
 
 // absentProbeProgram is for a probe that runs a program which is not in the image.

@@ -14,6 +14,9 @@ func (catalogue) ProxyDown() rule {
 			}
 			bad := q.daemonOn(proxy, node.Str())
 			if bad == nil {
+				bad = q.sentAway(proxy)
+			}
+			if bad == nil {
 				return nil
 			}
 			for _, t := range q.ties(s) {
@@ -35,6 +38,21 @@ func (catalogue) ProxyDown() rule {
 			return nil
 		},
 	}
+}
+
+// sentAway says that a DaemonSet was told within the last day to run on no node. One that has long run nowhere has been replaced by
+// something else.
+func (q *inquiry) sentAway(w *Object) *link {
+	desired := w.At("status", "desiredNumberScheduled")
+	if n, ok := desired.Int(); !ok || n > 0 || q.now.Sub(changeOf(w)) > recentCut {
+		return nil
+	}
+	for _, other := range q.snap.Kind("DaemonSet", w.ref.Namespace) {
+		if other != w && runs(other, "kube-proxy") {
+			return nil
+		}
+	}
+	return &link{w.ref, "no node is one that it selects", []cite{at(desired), at(templateOf(w).At("spec", "nodeSelector"))}}
 }
 
 // kubeProxy returns the DaemonSet that runs kube-proxy; nil when there is none or it was not read.

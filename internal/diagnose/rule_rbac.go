@@ -173,7 +173,7 @@ func (q *inquiry) shortfall(r request) *shortfall {
 			continue
 		}
 		for _, subject := range place.Items() {
-			name, ns := subject.At("name").Str(), subject.At("namespace").Str()
+			name, ns := subject.At("name").Str(), b.namespaceOf(subject)
 			ref := incident.Ref{APIVersion: "v1", Kind: "ServiceAccount", Namespace: ns, Name: name}
 			if subject.At("kind").Str() == "ServiceAccount" && (name == r.account.Name || ns == r.account.Namespace && q.snap.Knows(ref) == Absent) {
 				return &shortfall{
@@ -235,7 +235,7 @@ func (b binding) covers(account incident.Ref) bool {
 		name := s.At("name").Str()
 		switch s.At("kind").Str() {
 		case "ServiceAccount":
-			return name == account.Name && s.At("namespace").Str() == account.Namespace
+			return name == account.Name && b.namespaceOf(s) == account.Namespace
 		case "Group":
 			return name == "system:serviceaccounts" || name == "system:serviceaccounts:"+account.Namespace || name == "system:authenticated"
 		case "User":
@@ -243,6 +243,14 @@ func (b binding) covers(account incident.Ref) bool {
 		}
 		return false
 	})
+}
+
+// namespaceOf is where a ServiceAccount among the subjects is: a RoleBinding that names no namespace means its own.
+func (b binding) namespaceOf(subject Value) string {
+	if ns := subject.At("namespace").Str(); ns != "" {
+		return ns
+	}
+	return b.object.ref.Namespace
 }
 
 // grantOf applies a role's rules to a request. A rule that is restricted to names counts as granting, because the answer does not say

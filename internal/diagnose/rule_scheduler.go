@@ -149,7 +149,10 @@ func (q *inquiry) kubeScheduler(s symptom) []answer {
 	}
 	if lease := q.schedulerLease(); lease != nil && q.staleScheduler() {
 		host, _, _ := strings.Cut(lease.At("spec", "holderIdentity").Str(), "_")
-		target := incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: system, Name: "kube-scheduler-" + host}
+		if host == "" { // a scheduler that ends in order gives its Lease up
+			host = q.controlPlane(apiServer)
+		}
+		target := incident.Ref{APIVersion: "v1", Kind: "Pod", Namespace: system, Name: strings.TrimSuffix("kube-scheduler-"+host, "-")}
 		renewed := lease.At("spec", "renewTime")
 		return []answer{{via: via, cause: schedulerCause(s, target, fmt.Sprintf("the scheduler last renewed its Lease at %s", clock(renewed.Time())), at(renewed))}}
 	}
@@ -161,6 +164,24 @@ func (q *inquiry) kubeScheduler(s symptom) []answer {
 		}
 	}
 	return nil
+}
+
+// controlPlane names the node of the control plane where it is known to be one: that of the API server's Pod, else the only one that has
+// the role.
+func (q *inquiry) controlPlane(apiServer *Object) string {
+	if apiServer != nil {
+		return apiServer.At("spec", "nodeName").Str()
+	}
+	var found []string
+	for _, n := range q.snap.Kind("Node", "") {
+		if isControlPlane(n) {
+			found = append(found, n.ref.Name)
+		}
+	}
+	if len(found) != 1 {
+		return ""
+	}
+	return found[0]
 }
 
 // schedulerLease is the Lease by which the cluster's schedulers elect a leader; nil when it was not read.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // mixed is a Service that also selects Pods of a workload which is no part of it.
@@ -116,6 +117,67 @@ func (catalogue) ServiceTooBroad() rule {
 			return []answer{{cause: c}}
 		},
 	}
+}
+
+// ServiceRefusesSome ends at the selector of a Service that refuses a caller although all behind it is ready: it also takes Pods of a workload
+// that declares no port, beside those of one that declares the Service's.
+func (catalogue) ServiceRefusesSome() rule {
+	return rule{
+		explains: []symptomKind{callFails, containerDying},
+		why: func(q *inquiry, s symptom) []answer {
+			var out []answer
+			for _, t := range q.ties(s) {
+				if t.svc == nil || t.said == nil || t.said.kind != unreached || !strings.Contains(strings.ToLower(t.said.text), "refused") || len(q.serviceSymptoms(t.svc)) > 0 {
+					continue
+				}
+				m := q.portless(t.svc)
+				if m == nil {
+					continue
+				}
+				selector := t.svc.At("spec", "selector")
+				c := &cause{
+					class: ClassServiceTooBroad, target: t.ref, direct: min(t.strong, compared), timing: timingUnrelated, elsewhere: true,
+					signals: []string{"ServiceSelectorTooBroad"}, depends: []string{"Log"},
+					params: map[string]string{"SERVICE_NAME": t.ref.Name, "SELECTOR": selectorText(selector.StrMap()), "WORKLOAD_KIND": m.member.ref.Kind, "WORKLOAD_NAME": m.member.ref.Name},
+					last: link{
+						t.ref, fmt.Sprintf("its selector %s takes the Pods of %s, which serve port %s, and those of %s, which declare none", selectorText(selector.StrMap()), m.member.ref, m.target.Text(), m.stranger.ref),
+						[]cite{at(selector), at(m.target), at(m.pod.At("spec", "containers"))},
+					},
+				}
+				c.summary = fmt.Sprintf("%s sends a part of its calls astray: %s.", t.ref, c.last.statement)
+				if want := distinguishing(selector.StrMap(), templateOf(m.member).At("metadata", "labels").StrMap(), m.pod.Labels()); want != nil {
+					c.params["SUGGESTED_SELECTOR"] = selectorText(want)
+				}
+				out = append(out, answer{via: t.links(s), cause: c})
+			}
+			return out
+		},
+	}
+}
+
+// portless finds behind a Service the Pods of a workload that declares no port, while another one declares the port that the Service leads
+// to. That alone is no fault, since a program may listen on a port without declaring it.
+func (q *inquiry) portless(svc *Object) *mixed {
+	var m mixed
+	for _, p := range svc.At("spec", "ports").Items() {
+		m.target = targetPort(p)
+		for _, pod := range q.selected(svc) {
+			if pod.partial || !isReady(pod) {
+				continue
+			}
+			ports := declaredPorts(pod.At("spec"))
+			if found, _ := portIn(ports, m.target); found {
+				m.member = q.top(pod)
+			} else if len(ports) == 0 {
+				m.stranger, m.pod = q.top(pod), pod
+			}
+		}
+		if m.member != nil && m.stranger != nil && m.member != m.stranger {
+			return &m
+		}
+		m = mixed{}
+	}
+	return nil
 }
 
 // distinguishing adds to a selector a label of the member that the stranger does not have; nil when there is none.

@@ -243,6 +243,9 @@ func (q *inquiry) roots(own, related []*Object) []root {
 		if o.ref.Kind == "CronJob" && o == q.subject {
 			add(q.idleCronJob(o, true), false)
 		}
+		if desired := o.At("status", "desiredNumberScheduled"); o.ref.Kind == "DaemonSet" && o == q.subject && desired.Known() && desired.IntOr(1) == 0 {
+			add([]symptom{{kind: daemonNowhere, object: o, affected: 1, soft: true, link: link{o.ref, "no node is meant to run a Pod of it", []cite{at(desired)}}}}, false)
+		}
 	}
 	if len(out) == 0 {
 		for _, o := range own {

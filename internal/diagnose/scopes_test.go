@@ -10,10 +10,11 @@ import (
 
 // onlyByName are scenarios whose answer depends on what was asked about.
 var onlyByName = map[string]string{
-	"healthy-down-before-start": "the collector that its client does without is down itself",
-	"healthy-undeclared-port":   "the Service sends to a port that its Pods, which declare others, do not declare: a hint for the workload, a fault for the whole",
-	"pdb-blocks-budget":         "no node waits for the budget, which has been so for long",
-	"undecidable-gone":          "of a workload that nothing remembers nothing is seen in its namespace",
+	"healthy-down-before-start":        "the collector that its client does without is down itself",
+	"node-selector-mismatch-daemonset": "a DaemonSet for nodes that a cluster has not is no fault of the cluster",
+	"healthy-undeclared-port":          "the Service sends to a port that its Pods, which declare others, do not declare: a hint for the workload, a fault for the whole",
+	"pdb-blocks-budget":                "no node waits for the budget, which has been so for long",
+	"undecidable-gone":                 "of a workload that nothing remembers nothing is seen in its namespace",
 }
 
 // A fault is found, and nothing else, when all of its namespace or of the cluster is asked about.
