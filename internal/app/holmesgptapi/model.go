@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubernaut.ai/kubernaut/internal/config"
+	"kubernaut.ai/kubernaut/internal/investigate"
 	"kubernaut.ai/kubernaut/internal/observe"
 	"kubernaut.ai/kubernaut/internal/reason"
 	"kubernaut.ai/kubernaut/internal/reason/anthropic"
@@ -63,6 +64,12 @@ func newModels(cfg config.LLM, catalog reason.Catalog, log *slog.Logger, registr
 	}
 	m.current.Store(set)
 	return m, nil
+}
+
+// NewReasoner returns what asks the model of a configuration, as the service would, without following changes of it. The
+// catalog is what the model's tools read.
+func NewReasoner(cfg config.LLM, catalog reason.Catalog) (investigate.Reasoner, error) {
+	return newModels(cfg, catalog, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 
 // Refine implements investigate.Reasoner. Without a model the outcome is the zero one. The fallback is asked
