@@ -179,6 +179,11 @@ type AIAnalysisStatus struct {
 	// +structType=atomic
 	Bundle *Bundle `json:"bundle,omitempty"`
 
+	// Reasoning is what a language model added; absent when none was asked.
+	// +optional
+	// +structType=atomic
+	Reasoning *Reasoning `json:"reasoning,omitempty"`
+
 	// AuditState says where the audit events of a finished analysis were when the status was written.
 	// +optional
 	AuditState AuditState `json:"auditState,omitempty"`
@@ -395,3 +400,60 @@ const (
 	// controller's spool directory, in rejected.jsonl.
 	AuditIncomplete AuditState = "Incomplete"
 )
+
+// Reasoning is what a language model said of a finding, and what it cost to ask. It explains; no
+// decision is made by it, other than that a person must look.
+type Reasoning struct {
+	// +kubebuilder:validation:MaxLength=128
+	Provider string `json:"provider"`
+	// +kubebuilder:validation:MaxLength=253
+	Model string `json:"model"`
+	// Stance is the model's opinion held against the finding: agrees, disagrees, suggests, silent,
+	// discarded (what it read tried to give orders) or absent (it gave no answer).
+	// +kubebuilder:validation:MaxLength=128
+	Stance string `json:"stance"`
+	// Confidence is that in the explanation. No policy decides by it.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	Confidence float64 `json:"confidence"`
+	// PromptHash is the SHA-256 of the instructions and tool definitions.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	PromptHash string `json:"promptHash,omitempty"`
+	// Explanation is the cause in the model's words, sentence by sentence.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	Explanation []ReasonedClaim `json:"explanation,omitempty"`
+	// Suspicions are the places of text that tries to give orders to whoever reads it.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:MaxLength=512
+	Suspicions []string `json:"suspicions,omitempty"`
+	// Stopped says what ended the model's work early.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Stopped string `json:"stopped,omitempty"`
+	// +kubebuilder:validation:Minimum=0
+	Turns int32 `json:"turns"`
+	// +kubebuilder:validation:Minimum=0
+	InputTokens int32 `json:"inputTokens"`
+	// +kubebuilder:validation:Minimum=0
+	OutputTokens int32 `json:"outputTokens"`
+	// CostUSD is what the configured prices make of the tokens.
+	// +kubebuilder:validation:Minimum=0
+	CostUSD float64 `json:"costUSD"`
+}
+
+// ReasonedClaim is a sentence of a model: a hypothesis unless evidence supports it.
+type ReasonedClaim struct {
+	// +kubebuilder:validation:MaxLength=1024
+	Text string `json:"text"`
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=50
+	// +kubebuilder:validation:items:MaxLength=128
+	Evidence  []string `json:"evidence,omitempty"`
+	Supported bool     `json:"supported"`
+}

@@ -28,6 +28,7 @@ func writeReport(w io.Writer, l look, a *v1alpha1.AIAnalysis, d detail, x extras
 		r.lines("Message", s.Message)
 	}
 	r.decision(s)
+	r.reasoning(s.Reasoning)
 	for i, text := range s.Warnings {
 		r.item(when(i == 0, "Warnings"), clean(text))
 	}
@@ -88,6 +89,28 @@ func (r *report) decision(s *v1alpha1.AIAnalysisStatus) {
 		}
 		r.field("Policy", r.look.dim(text))
 	}
+}
+
+// reasoning shows what a model said, each sentence with what carries it.
+func (r *report) reasoning(m *v1alpha1.Reasoning) {
+	if m == nil {
+		return
+	}
+	r.field("Model", clean(fmt.Sprintf("%s by %s: %s", m.Model, m.Provider, m.Stance)))
+	for _, c := range m.Explanation {
+		backing := "hypothesis"
+		if c.Supported {
+			backing = strings.Join(c.Evidence, " ")
+		}
+		r.item("", clean(fmt.Sprintf("%s [%s]", c.Text, backing)))
+	}
+	for _, s := range m.Suspicions {
+		r.item("", r.look.red(clean("gives orders: "+s)))
+	}
+	if m.Stopped != "" {
+		r.field("", clean("stopped early: "+m.Stopped))
+	}
+	r.field("", r.look.dim(fmt.Sprintf("%d turns, %d tokens in, %d out, $%.4f", m.Turns, m.InputTokens, m.OutputTokens, m.CostUSD)))
 }
 
 func (r *report) audit(s *v1alpha1.AIAnalysisStatus, chain *incident.ChainReport) {

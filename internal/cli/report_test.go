@@ -119,3 +119,21 @@ func TestReportInColor(t *testing.T) {
 		t.Errorf("an escape sequence of a log came through:\n%q", b.String())
 	}
 }
+
+// What a model said is shown beside the finding, each sentence with what carries it.
+func TestReportOfReasoning(t *testing.T) {
+	r := &report{look: look{size: func() (int, int) { return 200, 0 }}}
+	r.reasoning(&v1alpha1.Reasoning{
+		Provider: "openai", Model: "m", Stance: "discarded", Turns: 3, InputTokens: 9000, OutputTokens: 700, CostUSD: 0.0375,
+		Explanation: []v1alpha1.ReasonedClaim{{Text: "The limit is 128Mi.", Evidence: []string{"e7"}, Supported: true}, {Text: "The cache grew."}},
+		Suspicions:  []string{"asks for an action: Pod shop/cart log line 3"}, Stopped: "the budget's limit cost was reached",
+	})
+	for _, want := range []string{
+		"m by openai: discarded", "The limit is 128Mi. [e7]", "The cache grew. [hypothesis]", "gives orders: asks for an action", "stopped early",
+		"3 turns, 9000 tokens in, 700 out, $0.0375",
+	} {
+		if !strings.Contains(r.b.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, r.b.String())
+		}
+	}
+}

@@ -87,6 +87,9 @@ var sheds = []func(*v1alpha1.AIAnalysisStatus){
 		s.Gaps = first(s.Gaps, 5)
 		s.CausalChain = last(s.CausalChain, 5)
 		s.Evidence, s.ValidationAttemptsHistory = nil, nil
+		if s.Reasoning != nil {
+			s.Reasoning.Explanation, s.Reasoning.Suspicions = nil, first(s.Reasoning.Suspicions, 3)
+		}
 	},
 	func(s *v1alpha1.AIAnalysisStatus) {
 		s.Gaps = first(s.Gaps, 1)

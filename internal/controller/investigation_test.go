@@ -35,6 +35,9 @@ func anyInvestigation() *rapid.Generator[incident.Investigation] {
 			wf := anyWorkflow().Draw(t, "workflow")
 			inv.Workflow = &wf
 		}
+		if rapid.Bool().Draw(t, "has reasoning") {
+			inv.Reasoning = anyReasoning().Draw(t, "reasoning")
+		}
 		if rapid.Bool().Draw(t, "has recovery") {
 			inv.Recovery = &incident.RecoveryAssessment{
 				CanRecover: rapid.Bool().Draw(t, "can recover"), Assessed: rapid.Bool().Draw(t, "assessed"),
@@ -43,6 +46,24 @@ func anyInvestigation() *rapid.Generator[incident.Investigation] {
 			}
 		}
 		return inv
+	})
+}
+
+func anyReasoning() *rapid.Generator[*incident.Reasoning] {
+	return rapid.Custom(func(t *rapid.T) *incident.Reasoning {
+		claim := rapid.Custom(func(t *rapid.T) incident.Claim {
+			return incident.Claim{Text: anyText().Draw(t, "text"), Evidence: many(anyText(), 40).Draw(t, "evidence"), Supported: rapid.Bool().Draw(t, "supported")}
+		})
+		suspicion := rapid.Custom(func(t *rapid.T) incident.Suspicion {
+			return incident.Suspicion{Place: anyText().Draw(t, "place"), Rule: anyText().Draw(t, "rule")}
+		})
+		return &incident.Reasoning{
+			Provider: anyText().Draw(t, "provider"), Model: anyText().Draw(t, "model"), PromptHash: anyText().Draw(t, "hash"),
+			Stance: anyOf(incident.StanceAgrees, incident.StanceAbsent, "something_new").Draw(t, "stance"), Stopped: anyText().Draw(t, "stopped"),
+			Explanation: many(claim, 60).Draw(t, "explanation"), Suspicions: many(suspicion, 60).Draw(t, "suspicions"),
+			Confidence: anyNumber().Draw(t, "confidence"),
+			Usage:      incident.ModelUsage{Turns: rapid.Int().Draw(t, "turns"), InputTokens: rapid.Int().Draw(t, "input"), Cost: anyNumber().Draw(t, "cost")},
+		}
 	})
 }
 

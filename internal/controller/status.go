@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,6 +34,7 @@ func describe(next *v1alpha1.AIAnalysisStatus, inv incident.Investigation) error
 	next.TargetInOwnerChain = &inv.TargetInOwnerChain
 	next.ValidationAttemptsHistory = w.attempts(next.ValidationAttemptsHistory, inv.Attempts)
 	next.RecoveryStatus = recoveryStatus(inv.Recovery)
+	next.Reasoning = w.reasoning(inv.Reasoning)
 	next.Bundle = nil
 	if inv.BundleDigest != "" && exact(inv.BundleDigest, maxShort) {
 		next.Bundle = &v1alpha1.Bundle{Digest: inv.BundleDigest}
@@ -176,6 +178,33 @@ func gaps(list []incident.Gap) []v1alpha1.Gap {
 	}
 	return out
 }
+
+// reasoning copies what a model added; nil when none was asked.
+func (w *writer) reasoning(r *incident.Reasoning) *v1alpha1.Reasoning {
+	if r == nil {
+		return nil
+	}
+	out := &v1alpha1.Reasoning{
+		Provider: text(r.Provider, maxShort), Model: text(r.Model, maxName), Stance: text(string(r.Stance), maxShort),
+		Confidence: w.share("the confidence of the model's explanation", r.Confidence), PromptHash: text(r.PromptHash, maxShort), Stopped: text(r.Stopped, maxWhat),
+		Turns: count(r.Usage.Turns), InputTokens: count(r.Usage.InputTokens), OutputTokens: count(r.Usage.OutputTokens),
+	}
+	if r.Usage.Cost > 0 && r.Usage.Cost <= math.MaxFloat64 { // no NaN, no infinity
+		out.CostUSD = r.Usage.Cost
+	}
+	for _, c := range first(r.Explanation, maxLines) {
+		out.Explanation = append(out.Explanation, v1alpha1.ReasonedClaim{
+			Text: text(c.Text, maxLine), Evidence: texts(c.Evidence, maxChain, maxShort), Supported: c.Supported,
+		})
+	}
+	for _, s := range first(r.Suspicions, maxLines) {
+		out.Suspicions = append(out.Suspicions, text(s.Rule+": "+s.Place, maxWhat))
+	}
+	return out
+}
+
+// count returns n within its type.
+func count(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
 func (w *writer) alternatives(list []incident.Alternative) []v1alpha1.AlternativeWorkflow {
 	out := make([]v1alpha1.AlternativeWorkflow, 0, min(len(list), maxOptions))

@@ -204,3 +204,25 @@ func TestCheckWorkflow(t *testing.T) {
 		})
 	}
 }
+
+func TestReasoningIsCopied(t *testing.T) {
+	var next v1alpha1.AIAnalysisStatus
+	err := describe(&next, incident.Investigation{Reasoning: &incident.Reasoning{
+		Provider: "openai", Model: "m", Stance: incident.StanceDiscarded, Confidence: 0.4,
+		Explanation: []incident.Claim{{Text: "The limit is 128Mi.", Evidence: []string{"e7"}, Supported: true}},
+		Suspicions:  []incident.Suspicion{{Place: "Pod shop/cart log line 3", Rule: "asks for an action"}},
+		Usage:       incident.ModelUsage{Turns: 3, InputTokens: 9000, OutputTokens: 700, Cost: 0.0375},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &v1alpha1.Reasoning{
+		Provider: "openai", Model: "m", Stance: "discarded", Confidence: 0.4,
+		Explanation: []v1alpha1.ReasonedClaim{{Text: "The limit is 128Mi.", Evidence: []string{"e7"}, Supported: true}},
+		Suspicions:  []string{"asks for an action: Pod shop/cart log line 3"},
+		Turns:       3, InputTokens: 9000, OutputTokens: 700, CostUSD: 0.0375,
+	}
+	if diff := cmp.Diff(want, next.Reasoning); diff != "" {
+		t.Errorf("reasoning (-want +got):\n%s", diff)
+	}
+}
