@@ -18,7 +18,10 @@ const (
 // podSymptoms states what is wrong with a Pod now. What was wrong and no longer has an effect is
 // noted instead.
 func (q *inquiry) podSymptoms(pod *Object) []symptom {
-	if pod.Deleting() || pod.partial || pod.At("status", "phase").Str() == "Succeeded" {
+	if pod.Deleting() {
+		return q.stuckOnNode(pod)
+	}
+	if pod.partial || pod.At("status", "phase").Str() == "Succeeded" {
 		return nil
 	}
 	if node := q.nodeOf(pod); node != nil {
@@ -66,6 +69,24 @@ func (q *inquiry) podSymptoms(pod *Object) []symptom {
 		out = append(out, q.notStarting(pod)...)
 	}
 	return out
+}
+
+// stuckOnNode states that a Pod of a StatefulSet cannot be deleted because its node does not report: nobody confirms its end,
+// and so no other takes its place.
+func (q *inquiry) stuckOnNode(pod *Object) []symptom {
+	owner, _ := pod.Owner()
+	end, node := pod.At("metadata", "deletionTimestamp"), q.nodeOf(pod)
+	if pod.partial || node == nil || owner.Kind != "StatefulSet" || !end.Time().Before(q.now) {
+		return nil
+	}
+	s, bad := q.nodeSymptom(node)
+	if !bad {
+		return nil
+	}
+	return []symptom{{
+		kind: podStranded, object: pod, since: s.since, affected: 1,
+		link: link{pod.ref, fmt.Sprintf("Pod is to be deleted, and its node %s, which is not ready, does not confirm its end", node.ref.Name), []cite{at(end), at(pod.At("spec", "nodeName"))}},
+	}}
 }
 
 // imageReasons are the waiting reasons of a container whose image is not there.

@@ -15,7 +15,7 @@ func (q *inquiry) networkPlugins() []*Object {
 			continue
 		}
 		for _, v := range templateOf(w).At("spec", "volumes").Items() {
-			if p := v.At("hostPath", "path").Str(); strings.HasPrefix(p, "/etc/cni/net.d") || strings.HasPrefix(p, "/opt/cni/bin") {
+			if p := v.At("hostPath", "path").Str(); strings.HasPrefix(p, "/etc/cni") || strings.HasPrefix(p, "/opt/cni") {
 				out = append(out, w)
 				break
 			}
@@ -41,12 +41,13 @@ func (q *inquiry) daemonOn(w *Object, node string) *link {
 	return nil
 }
 
-// localServer returns the one DaemonSet of the node's own network whose Pod there does not run, when a message says that
-// nobody listens on an address of the node itself.
-func (q *inquiry) localServer(message, node string) (*Object, *link) {
-	if !strings.Contains(message, "connection refused") || !strings.Contains(message, "dial tcp 127.0.0.1:") && !strings.Contains(message, "dial tcp [::1]:") && !strings.Contains(message, "dial unix ") {
-		return nil, nil
-	}
+// refusedLocally reports whether a message says that nobody listens on an address of the node itself.
+func refusedLocally(message string) bool {
+	return strings.Contains(message, "connection refused") && (strings.Contains(message, "dial tcp 127.0.0.1:") || strings.Contains(message, "dial tcp [::1]:") || strings.Contains(message, "dial unix "))
+}
+
+// localServer returns the one DaemonSet of the node's own network whose Pod there does not run.
+func (q *inquiry) localServer(node string) (*Object, *link) {
 	var server *Object
 	var why *link
 	for _, w := range q.snap.c.Objects {
@@ -79,7 +80,7 @@ func (catalogue) NetworkPluginDown() rule {
 	return rule{
 		explains: []symptomKind{podNotStarting, nodeUnready},
 		why: func(q *inquiry, s symptom) []answer {
-			name, said := s.subject.Name, Value{}
+			name, said, unsaid := s.subject.Name, Value{}, false
 			if s.kind == nodeUnready {
 				m, without := networkless(s.object)
 				if !without {
@@ -95,7 +96,11 @@ func (catalogue) NetworkPluginDown() rule {
 					}
 				}
 				if !found {
-					return nil
+					sandbox := condition(s.object, "PodReadyToStartContainers").At("status")
+					if unsaid = sandbox.Str() == "False" && len(messages) == 0; !unsaid {
+						return nil
+					}
+					message = sandbox
 				}
 				name, said = s.object.At("spec", "nodeName").Str(), message
 			}
@@ -111,6 +116,9 @@ func (catalogue) NetworkPluginDown() rule {
 			for _, w := range q.networkPlugins() {
 				if bad := q.daemonOn(w, name); bad != nil {
 					c.target, c.direct = w.ref, proven
+					if unsaid {
+						c.direct = compared
+					}
 					c.last.subject = w.ref
 					c.last.statement = fmt.Sprintf("it gives Pods their network, and on node %s it does not run: %s", name, bad.statement)
 					c.last.proof = append(c.last.proof, bad.proof...)
@@ -118,12 +126,21 @@ func (catalogue) NetworkPluginDown() rule {
 					break
 				}
 			}
-			if w, bad := q.localServer(said.Str(), name); w != nil && c.target.Same(node.ref) {
-				c.target, c.direct = w.ref, compared
+			if w, bad := q.localServer(name); w != nil && c.target.Same(node.ref) {
+				c.target, c.direct = w.ref, reported
+				if refusedLocally(said.Str()) {
+					c.direct = compared
+				}
 				c.last.subject = w.ref
-				c.last.statement = fmt.Sprintf("a process of node %s that gives Pods their network refuses connections, and the one of the node's own network that does not run is this: %s", name, bad.statement)
+				c.last.statement = fmt.Sprintf("of what runs in the network of node %s itself, where Pods get none of theirs, this alone does not run: %s", name, bad.statement)
 				c.last.proof = append(c.last.proof, bad.proof...)
 				c.params["WORKLOAD_KIND"], c.params["WORKLOAD_NAME"], c.params["NAMESPACE"] = "DaemonSet", w.ref.Name, w.ref.Namespace
+			}
+			if unsaid {
+				if c.target.Same(node.ref) {
+					return nil
+				}
+				c.wanted = []wanted{{"the events of " + s.subject.String(), false}}
 			}
 			c.summary = fmt.Sprintf("Pods on node %s get no network: %s.", name, c.last.statement)
 			return []answer{{cause: c}}

@@ -37,14 +37,38 @@ func (q *inquiry) scalerSymptoms(hpa *Object) []symptom {
 			link: link{hpa.ref, fmt.Sprintf("autoscaler is at its maximum of %s and wants more", most.Text()), []cite{at(c.At("reason")), at(has)}},
 		}}
 	}
+	if now, goal, over := overGoal(hpa); over && !condition(hpa, "ScalingLimited").Exists() && most.Exists() && hpa.At("status", "currentReplicas").IntOr(0) >= most.IntOr(1) {
+		return []symptom{{
+			kind: scalerFull, object: hpa, reason: "TooManyReplicas", affected: 1,
+			link: link{hpa.ref, fmt.Sprintf("autoscaler is at its maximum of %s, and its metric is above its aim", most.Text()), []cite{at(hpa.At("status", "currentReplicas")), at(now), at(goal)}},
+		}}
+	}
 	return nil
 }
 
-// newScalerSymptoms are those of an autoscaler that was not asked about: what has been so for long is noise.
+// overGoal returns a share of requests that is well above the one that an autoscaler aims at.
+func overGoal(hpa *Object) (now, goal Value, over bool) {
+	wants := hpa.At("spec", "metrics").Items()
+	for i, m := range hpa.At("status", "currentMetrics").Items() {
+		if i >= len(wants) {
+			break
+		}
+		for _, kind := range []string{"resource", "containerResource"} {
+			now, goal = m.At(kind, "current", "averageUtilization"), wants[i].At(kind, "target", "averageUtilization")
+			if n := goal.IntOr(0); n > 0 && now.IntOr(0) > n+n/5 {
+				return now, goal, true
+			}
+		}
+	}
+	return Value{}, Value{}, false
+}
+
+// newScalerSymptoms are those of an autoscaler that was not asked about: what has been so for long is noise, unless the metric
+// shows that more is missed now.
 func (q *inquiry) newScalerSymptoms(hpa *Object) []symptom {
 	var out []symptom
 	for _, s := range q.scalerSymptoms(hpa) {
-		if !s.since.IsZero() && q.now.Sub(s.since) > standingFor {
+		if _, _, over := overGoal(hpa); !s.since.IsZero() && q.now.Sub(s.since) > standingFor && !(over && s.kind == scalerFull) {
 			q.setAside("scaler/"+hpa.ref.String(), note{
 				subject: hpa.ref, statement: s.statement, proof: s.proof,
 				reason: "standing: it has been so for " + span(q.now.Sub(s.since)),
