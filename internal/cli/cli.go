@@ -84,6 +84,7 @@ func (c *command) root() *cobra.Command {
   kubernaut get              list analyses
   kubernaut explain NAME     show one: cause, chain, evidence, workflow, decision
   kubernaut audit verify     check that the audit trail was not tampered with
+  kubernaut mcp              let any agent ask: read-only tools over the Model Context Protocol
   kubernaut eval DIR         measure the engine on scenarios, without a model and with one
   kubernaut model-stub       play language models over HTTP, to try the path to one`,
 		SilenceUsage:  true,
@@ -95,7 +96,7 @@ func (c *command) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &usageError{err: withSuggestion(err, cmd.Flags())}
 	})
-	root.AddCommand(c.analyze(), c.collect(), c.replay(), c.up(), c.demo(), c.get(), c.explain(), c.audit(), c.eval(), c.modelStub(), c.version())
+	root.AddCommand(c.analyze(), c.collect(), c.replay(), c.up(), c.demo(), c.get(), c.explain(), c.audit(), c.eval(), c.modelStub(), c.mcp(), c.version())
 	return root
 }
 

@@ -104,13 +104,7 @@ func diagnosed(ctx context.Context, shelf *catalog.Shelf, r *reading) (*diagnosi
 		Read: readDoc{
 			Bundle: r.digest, ObservedAt: c.ObservedAt, Cluster: c.Cluster, Objects: len(c.Objects), Events: len(c.Events), Logs: len(c.Logs), Redactions: c.Redactions,
 		},
-		Result: result, Candidates: choice.Candidates,
-	}
-	if in.DetectedLabels.GitOpsManaged {
-		d.ManagedBy = append(d.ManagedBy, in.DetectedLabels.GitOpsTool)
-	}
-	if in.DetectedLabels.HelmManaged {
-		d.ManagedBy = append(d.ManagedBy, "helm")
+		Result: result, ManagedBy: managedBy(in), Candidates: choice.Candidates,
 	}
 	if len(choice.Options) > 0 {
 		best := choice.Options[0]
@@ -124,6 +118,17 @@ func diagnosed(ctx context.Context, shelf *catalog.Shelf, r *reading) (*diagnosi
 		}
 	}
 	return d, nil
+}
+
+// managedBy names who declares the cause's target.
+func managedBy(in incident.Incident) (by []string) {
+	if in.DetectedLabels.GitOpsManaged {
+		by = append(by, in.DetectedLabels.GitOpsTool)
+	}
+	if in.DetectedLabels.HelmManaged {
+		by = append(by, "helm")
+	}
+	return by
 }
 
 // withRecording adds how the files of a reading were understood.

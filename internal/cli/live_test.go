@@ -83,6 +83,21 @@ func TestLive(t *testing.T) {
 			t.Errorf("analyze of what was collected: %v, %s", err, stdout)
 		}
 	})
+	t.Run("over MCP", func(t *testing.T) {
+		ask := serveCluster(t, env)
+		if text, failed := ask("analyze", `{"target":"deploy/cart","namespace":"shop"}`); failed || !strings.Contains(text, `"class":"oom-limit"`) {
+			t.Errorf("analyze says %s", text)
+		}
+		if text, failed := ask("list", `{"kind":"Pod","namespace":"shop"}`); failed || !strings.Contains(text, `"analysis":"a1"`) || !strings.Contains(text, "Pod shop/cart-") {
+			t.Errorf("list of what was read says %s", text)
+		}
+		if text, failed := ask("describe", `{"kind":"ResourceQuota","namespace":"batch","name":"team"}`); failed || !strings.Contains(text, `"analysis":"a2"`) || !strings.Contains(text, `["e`) {
+			t.Errorf("describe in a namespace that was not read says %s", text)
+		}
+		if text, failed := ask("analyze", `{"target":"frobs/x"}`); !failed || !strings.Contains(text, "no resource type") {
+			t.Errorf("analyze of a type that is not served says %s", text)
+		}
+	})
 	t.Run("completion", func(t *testing.T) {
 		for _, row := range []struct {
 			args []string

@@ -51,10 +51,8 @@ func (c *command) read(ctx context.Context, f subjectFlags, args []string) (*rea
 	if err != nil {
 		return nil, err
 	}
-	if r.body == nil {
-		if r.body, r.digest, err = observe.Encode(r.snapshot); err != nil {
-			return nil, err
-		}
+	if err := r.seal(); err != nil {
+		return nil, err
 	}
 	f.apply(&r.incident)
 	if near := nearNames(r.snapshot, r.incident.Resource); len(near) > 0 {
@@ -102,8 +100,17 @@ func (c *command) readCluster(ctx context.Context, f subjectFlags, s subject) (*
 	return &reading{snapshot: snapshot, incident: in, origin: "cluster " + cl.name, took: time.Since(began)}, nil
 }
 
-// readRecording reads what --bundle names.
+// readRecording reads what --bundle names, and finds in it what is asked about.
 func (c *command) readRecording(f subjectFlags, s subject) (*reading, error) {
+	r, err := c.readBundle(f)
+	if err != nil {
+		return nil, err
+	}
+	return r, r.ask(s)
+}
+
+// readBundle reads what --bundle names.
+func (c *command) readBundle(f subjectFlags) (*reading, error) {
 	if f.prometheus != "" {
 		return nil, &usageError{err: errors.New("--prometheus is for clusters: leave it or --bundle out")}
 	}
@@ -119,12 +126,25 @@ func (c *command) readRecording(f subjectFlags, s subject) (*reading, error) {
 	if err != nil {
 		return nil, err
 	}
+	return r, r.seal()
+}
+
+// ask sets what a recording is asked about.
+func (r *reading) ask(s subject) (err error) {
 	if r.stored != nil && s.everywhere() {
 		r.incident = r.stored.manifest.Incident.incident()
-		return r, nil
+		return nil
 	}
 	r.incident.Resource, err = s.inSnapshot(r.snapshot)
-	return r, err
+	return err
+}
+
+// seal makes the bundle of what was read, unless it was read from one.
+func (r *reading) seal() (err error) {
+	if r.body == nil {
+		r.body, r.digest, err = observe.Encode(r.snapshot)
+	}
+	return err
 }
 
 // openRecording reads a collection, a bundle, or whatever else was kept of a cluster.
