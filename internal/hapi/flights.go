@@ -21,6 +21,7 @@ type flights struct {
 	slots   chan struct{} // holds one token for each that runs
 	queue   chan struct{} // holds one token for each that waits
 	timeout time.Duration
+	board   *Board
 	metrics *metrics
 	log     *slog.Logger
 
@@ -46,10 +47,10 @@ type flight struct {
 // run makes an answer.
 type run func(ctx context.Context) ([]byte, error)
 
-func newFlights(a *answers, concurrent, queued int, timeout time.Duration, m *metrics, log *slog.Logger) *flights {
+func newFlights(a *answers, concurrent, queued int, timeout time.Duration, b *Board, m *metrics, log *slog.Logger) *flights {
 	f := &flights{
 		answers: a, slots: make(chan struct{}, concurrent), queue: make(chan struct{}, queued), timeout: timeout,
-		metrics: m, log: log, byKey: map[string]*flight{}, idle: make(chan struct{}),
+		board: b, metrics: m, log: log, byKey: map[string]*flight{}, idle: make(chan struct{}),
 	}
 	f.base, f.cancel = context.WithCancel(context.Background())
 	m.stored.Set(float64(a.len()))
@@ -70,7 +71,7 @@ func (f *flights) do(ctx context.Context, key, request string, work run) (body [
 		defer cancel()
 		stop := context.AfterFunc(f.base, cancel)
 		defer stop()
-		body, err = f.fly(ctx, work)
+		body, err = f.fly(ctx, "", work)
 		return body, false, err
 	}
 	fl, shared, err := f.join(key, request, work)
@@ -114,6 +115,7 @@ func (f *flights) join(key, request string, work run) (fl *flight, shared bool, 
 	}
 	fl = &flight{request: request, done: make(chan struct{})}
 	f.byKey[key] = fl
+	f.board.begin(key)
 	f.active++
 	go f.land(key, fl, work)
 	return fl, false, nil
@@ -124,7 +126,7 @@ func (f *flights) land(key string, fl *flight, work run) {
 	defer f.end()
 	ctx, cancel := context.WithTimeout(f.base, f.timeout)
 	defer cancel()
-	fl.body, fl.err = f.fly(ctx, work)
+	fl.body, fl.err = f.fly(ctx, key, work)
 	if fl.err == nil {
 		// The answer is kept before anybody gets it: a caller that has it can ask for it again.
 		if err := f.answers.put(key, fl.request, fl.body); err != nil {
@@ -135,12 +137,13 @@ func (f *flights) land(key string, fl *flight, work run) {
 	}
 	f.mu.Lock()
 	delete(f.byKey, key)
+	f.board.end(key, fl.err) // before another one can begin under the key
 	f.mu.Unlock()
 	close(fl.done)
 }
 
 // fly waits for a turn and runs work. Its error is never the bare error of a context.
-func (f *flights) fly(ctx context.Context, work run) (body []byte, err error) {
+func (f *flights) fly(ctx context.Context, key string, work run) (body []byte, err error) {
 	if err := f.turn(ctx); err != nil {
 		return nil, err
 	}
@@ -149,6 +152,9 @@ func (f *flights) fly(ctx context.Context, work run) (body []byte, err error) {
 		f.metrics.running.Dec()
 		<-f.slots
 	}()
+	if key != "" {
+		f.board.post(key, StepStarted, struct{}{})
+	}
 	body, err = guard(ctx, work)
 	if err != nil && ctx.Err() != nil {
 		return nil, f.ended(ctx, err, incident.KindTimeout, "the investigation did not end within %s", f.timeout)

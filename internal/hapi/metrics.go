@@ -3,6 +3,7 @@ package hapi
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -119,8 +120,17 @@ func endpointLabel(path string) string {
 	case PathIncident, PathRecovery, PathHealth, PathReady, PathConfig, PathMetrics, "/healthz", "/readyz":
 		return path
 	}
+	if strings.HasPrefix(path, eventsPrefix) && strings.HasSuffix(path, eventsSuffix) {
+		return PathEvents
+	}
 	return "other"
 }
+
+// eventsPrefix and eventsSuffix stand around the key in PathEvents.
+const (
+	eventsPrefix = "/api/v1/investigations/"
+	eventsSuffix = "/events"
+)
 
 // recorder remembers what was answered.
 type recorder struct {

@@ -23,6 +23,7 @@ const (
 	PathRecovery = "/api/v1/recovery/analyze"
 	PathHealth   = "/health"
 	PathReady    = "/ready"
+	PathEvents   = "/api/v1/investigations/{key}/events"
 	PathConfig   = "/config"
 	PathMetrics  = "/metrics"
 )
@@ -58,6 +59,9 @@ type Options struct {
 	InvestigationTimeout time.Duration // waiting for a turn included; default 50s
 	AnswerRetention      time.Duration // default 24h
 	MaxAnswers           int           // default 10000
+
+	// Board shows how far investigations are; whoever investigates posts to it. Nil: a new one.
+	Board *Board
 
 	Logger   *slog.Logger
 	Registry *prometheus.Registry // where metrics are registered and served from; default a new one
@@ -97,6 +101,9 @@ func New(o Options) (*Server, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Board == nil {
+		o.Board = NewBoard()
+	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
@@ -112,7 +119,7 @@ func New(o Options) (*Server, error) {
 		return nil, incident.Errorf(incident.KindInternal, op, "open the state directory: %w", err)
 	}
 	s := &Server{o: o, log: o.Logger, metrics: m, probes: newProbes(o.Checks, o.Clock)}
-	s.flights = newFlights(answers, o.MaxConcurrent, o.MaxQueued, o.InvestigationTimeout, m, o.Logger)
+	s.flights = newFlights(answers, o.MaxConcurrent, o.MaxQueued, o.InvestigationTimeout, o.Board, m, o.Logger)
 	if s.handler, err = s.routes(); err != nil {
 		s.flights.close()
 		return nil, incident.Errorf(incident.KindInternal, op, "%w", err)
@@ -291,6 +298,10 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request, err error) {
 		if rec, ok := w.(*recorder); ok && !rec.wrote {
 			rec.status = statusClientClosed
 		}
+		return
+	}
+	if errors.Is(err, errNoInvestigation) {
+		problem{problemKind: notFound, detail: "No investigation runs under this key, and none ended lately."}.write(w, r)
 		return
 	}
 	problemFor(err).write(w, r)

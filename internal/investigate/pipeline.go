@@ -33,7 +33,7 @@ type Recorder interface {
 	RecordAll(ctx context.Context, events ...incident.AuditEvent) error
 }
 
-// Options configure a Pipeline. All fields but the last four are required.
+// Options configure a Pipeline. All fields but the last five are required.
 type Options struct {
 	Observer Observer
 	Catalog  Catalog
@@ -44,11 +44,26 @@ type Options struct {
 
 	// Reasoner lets a model look at each finding; nil when there is none.
 	Reasoner Reasoner
+	// Watch is told of each step that was done: StepObserved, StepDiagnosed. It must not block; nil: nobody is told.
+	Watch func(ctx context.Context, step string, data any)
 	// Threshold is the confidence below which a person must look; nil means 0.7. With 0 no confidence
 	// is too low.
 	Threshold *float64
 	Clock     func() time.Time
 	Logger    *slog.Logger
+}
+
+// Steps of an investigation, for people who watch.
+const (
+	StepObserved  = "observed"  // the cluster was read
+	StepDiagnosed = "diagnosed" // there is a finding: the data is a Diagnosed
+)
+
+// Diagnosed is what the engine found, in words of its own.
+type Diagnosed struct {
+	Verdict    diagnose.Verdict `json:"verdict"`
+	Class      string           `json:"class,omitempty"`
+	Confidence float64          `json:"confidence"`
 }
 
 const defaultThreshold = 0.7
@@ -69,6 +84,9 @@ func New(o Options) (*Pipeline, error) {
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
+	}
+	if o.Watch == nil {
+		o.Watch = func(context.Context, string, any) {}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -113,10 +131,16 @@ func (p *Pipeline) investigate(ctx context.Context, in incident.Incident) (incid
 	if err != nil {
 		return none, nil, dependency(ctx, observing, err)
 	}
+	p.o.Watch(ctx, StepObserved, struct{}{})
 	result, err := Diagnose(snapshot, in)
 	if err != nil {
 		return none, nil, err
 	}
+	found := Diagnosed{Verdict: result.Verdict, Confidence: result.Confidence}
+	if result.Cause != nil {
+		found.Class = string(result.Cause.Class)
+	}
+	p.o.Watch(ctx, StepDiagnosed, found)
 	digest, warning, err := p.store(ctx, snapshot)
 	if err != nil {
 		return none, nil, err

@@ -35,6 +35,7 @@ type models struct {
 	catalog reason.Catalog
 	log     *slog.Logger
 	metrics *guard.Metrics
+	watch   reason.Watch
 	reloads *prometheus.CounterVec
 	current atomic.Pointer[modelSet]
 }
@@ -45,12 +46,12 @@ type modelSet struct {
 	primary, fallback *reason.Reasoner
 }
 
-func newModels(cfg config.LLM, catalog reason.Catalog, log *slog.Logger, registry prometheus.Registerer) (*models, error) {
+func newModels(cfg config.LLM, catalog reason.Catalog, watch reason.Watch, log *slog.Logger, registry prometheus.Registerer) (*models, error) {
 	metrics, err := guard.NewMetrics(registry)
 	if err != nil {
 		return nil, err
 	}
-	m := &models{catalog: catalog, log: log, metrics: metrics, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+	m := &models{catalog: catalog, log: log, metrics: metrics, watch: watch, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "holmesgpt_api", Name: "config_reload_total", Help: "Changes of the model's configuration, by whether they came into force.",
 	}, []string{"status"})}
 	if err := registry.Register(m.reloads); err != nil {
@@ -69,7 +70,7 @@ func newModels(cfg config.LLM, catalog reason.Catalog, log *slog.Logger, registr
 // NewReasoner returns what asks the model of a configuration, as the service would, without following changes of it. The
 // catalog is what the model's tools read.
 func NewReasoner(cfg config.LLM, catalog reason.Catalog) (investigate.Reasoner, error) {
-	return newModels(cfg, catalog, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return newModels(cfg, catalog, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 
 // Refine implements investigate.Reasoner. Without a model the outcome is the zero one. The fallback is asked
@@ -159,7 +160,7 @@ func (m *models) reasoner(cfg config.LLM, which config.Model) (*reason.Reasoner,
 			Model: vendor(cfg, which, client), Provider: which.Provider, Name: which.Name,
 			Retries: cfg.MaxRetries, MaxOutput: cfg.MaxTokensPerRequest, Metrics: m.metrics,
 		}),
-		Provider: which.Provider, Name: which.Name, Tools: registry, Catalog: m.catalog,
+		Provider: which.Provider, Name: which.Name, Tools: registry, Catalog: m.catalog, Watch: m.watch,
 		Prices: reason.Prices{Input: which.Prices.Input, Cached: which.Prices.Cached, Output: which.Prices.Output},
 		Budget: reason.Budget{
 			Turns: b.Turns, ToolCalls: b.ToolCalls, InputTokens: b.InputTokens, OutputTokens: b.OutputTokens, Cost: b.CostUSD,

@@ -28,6 +28,7 @@ import (
 	"kubernaut.ai/kubernaut/internal/incident"
 	"kubernaut.ai/kubernaut/internal/investigate"
 	"kubernaut.ai/kubernaut/internal/observe"
+	"kubernaut.ai/kubernaut/internal/reason"
 )
 
 // Options are what a process hands to Run beside the configuration. The zero value is that of a
@@ -51,6 +52,9 @@ type Options struct {
 
 // Addresses are those that the service listens on.
 type Addresses struct{ API string }
+
+// stepModel names what a model does, for those who watch an investigation.
+const stepModel = "model"
 
 // Run serves until ctx ends, then stops within cfg.ShutdownTimeout: readiness turns false, nothing
 // new is investigated, what runs is finished, and the audit trail is flushed as far as Data Storage
@@ -90,7 +94,8 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 		err = errors.Join(err, trail.Close(end))
 	}()
 
-	models, err := newModels(cfg.LLM, storage, log, registry)
+	board := hapi.NewBoard()
+	models, err := newModels(cfg.LLM, storage, func(ctx context.Context, p reason.Progress) { board.Post(ctx, stepModel, p) }, log, registry)
 	if err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 		go func() { defer close(done); models.follow(following, o.Reload) }()
 		defer func() { stop(); <-done }()
 	}
-	investigator, checks, err := investigator(cfg, o, storage, trail, models, log)
+	investigator, checks, err := investigator(cfg, o, storage, trail, models, board, log)
 	if err != nil {
 		return err
 	}
@@ -113,7 +118,7 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 		LLM:  hapi.LLM{Provider: cfg.LLM.Provider, Model: cfg.LLM.Name, Endpoint: cfg.LLM.Endpoint},
 		Mock: cfg.Mock, Settings: settings,
 		MaxBodyBytes: cfg.Limits.MaxBodyBytes, MaxConcurrent: cfg.Limits.MaxConcurrent, InvestigationTimeout: cfg.Limits.InvestigationTimeout,
-		AnswerRetention: cfg.State.Retention, MaxAnswers: cfg.State.MaxEntries, Logger: log, Registry: registry,
+		AnswerRetention: cfg.State.Retention, MaxAnswers: cfg.State.MaxEntries, Board: board, Logger: log, Registry: registry,
 	})
 	if err != nil {
 		return err
@@ -122,7 +127,7 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 }
 
 // investigator returns the pipeline over the live cluster, or the mock, and what readiness asks.
-func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, trail *audit.Client, models *models, log *slog.Logger) (hapi.Investigator, []hapi.Check, error) {
+func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, trail *audit.Client, models *models, board *hapi.Board, log *slog.Logger) (hapi.Investigator, []hapi.Check, error) {
 	if cfg.Mock {
 		log.Warn("mock mode: answers come from fixed tables")
 		return investigate.NewMock(trail, time.Now), nil, nil
@@ -143,7 +148,7 @@ func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, tra
 	}
 	pipeline, err := investigate.New(investigate.Options{
 		Observer: live, Catalog: storage, Bundles: storage, Audit: trail, Encode: observe.Encode,
-		Threshold: &cfg.Review.ConfidenceThreshold, Reasoner: models, Logger: log,
+		Threshold: &cfg.Review.ConfidenceThreshold, Reasoner: models, Watch: board.Post, Logger: log,
 	})
 	if err != nil {
 		return nil, nil, err

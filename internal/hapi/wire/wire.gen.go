@@ -676,6 +676,12 @@ type AnalyzeIncidentParams struct {
 	IdempotencyKey *IdempotencyKey `json:"Idempotency-Key,omitempty"`
 }
 
+// WatchInvestigationParams defines parameters for WatchInvestigation.
+type WatchInvestigationParams struct {
+	// LastEventID The last event that the reader has.
+	LastEventID *int `json:"Last-Event-ID,omitempty"`
+}
+
 // AnalyzeRecoveryParams defines parameters for AnalyzeRecovery.
 type AnalyzeRecoveryParams struct {
 	// IdempotencyKey Requests with one key share one investigation. A key belongs to one request: sent with another body, or to the
@@ -778,6 +784,24 @@ type ClientInterface interface {
 	// Corresponds with POST /api/v1/incident/analyze (the `AnalyzeIncident` operationId).
 	AnalyzeIncident(ctx context.Context, params *AnalyzeIncidentParams, body AnalyzeIncidentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// WatchInvestigation Watch how far an investigation is
+	//
+	// Server-sent events of an investigation that was asked for with an `Idempotency-Key`, from its first step on, and
+	// then as they come; the stream ends with the investigation. `event` names the step, `data` is a JSON object of one
+	// line, and `id` counts from 1. No event holds text of the cluster. With `Last-Event-ID` the stream goes on behind
+	// that event. Readers must pass over events that they do not know.
+	//
+	// | event | data |
+	// |---|---|
+	// | `started` | the investigation has its turn |
+	// | `observed` | the cluster was read |
+	// | `diagnosed` | the engine has its finding: `verdict`, `class`, `confidence` |
+	// | `model` | a step of the model: `kind`, `turn`, `tool`, and tokens and cost so far |
+	// | `finished` | the last: `status` (`succeeded`, or `failed` with the last part of the `problem`'s type) |
+	//
+	// Corresponds with GET /api/v1/investigations/{key}/events (the `WatchInvestigation` operationId).
+	WatchInvestigation(ctx context.Context, key string, params *WatchInvestigationParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// AnalyzeRecoveryWithBody Investigate again after a workflow execution failed
 	//
 	// Takes any type of body and a specified content type.
@@ -834,6 +858,34 @@ func (c *Client) AnalyzeIncidentWithBody(ctx context.Context, params *AnalyzeInc
 // Corresponds with POST /api/v1/incident/analyze (the `AnalyzeIncident` operationId).
 func (c *Client) AnalyzeIncident(ctx context.Context, params *AnalyzeIncidentParams, body AnalyzeIncidentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAnalyzeIncidentRequest(c.Server, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchInvestigation Watch how far an investigation is
+//
+// Server-sent events of an investigation that was asked for with an `Idempotency-Key`, from its first step on, and
+// then as they come; the stream ends with the investigation. `event` names the step, `data` is a JSON object of one
+// line, and `id` counts from 1. No event holds text of the cluster. With `Last-Event-ID` the stream goes on behind
+// that event. Readers must pass over events that they do not know.
+//
+// | event | data |
+// |---|---|
+// | `started` | the investigation has its turn |
+// | `observed` | the cluster was read |
+// | `diagnosed` | the engine has its finding: `verdict`, `class`, `confidence` |
+// | `model` | a step of the model: `kind`, `turn`, `tool`, and tokens and cost so far |
+// | `finished` | the last: `status` (`succeeded`, or `failed` with the last part of the `problem`'s type) |
+//
+// Corresponds with GET /api/v1/investigations/{key}/events (the `WatchInvestigation` operationId).
+func (c *Client) WatchInvestigation(ctx context.Context, key string, params *WatchInvestigationParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchInvestigationRequest(c.Server, key, params)
 	if err != nil {
 		return nil, err
 	}
@@ -973,6 +1025,55 @@ func NewAnalyzeIncidentRequestWithBody(server string, params *AnalyzeIncidentPar
 			}
 
 			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
+
+	return req, nil
+}
+
+// NewWatchInvestigationRequest constructs an http.Request for the WatchInvestigation method
+func NewWatchInvestigationRequest(server string, key string, params *WatchInvestigationParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "key", key, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/api/v1/investigations/%s/events", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		if params.LastEventID != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", *params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "integer", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Last-Event-ID", headerParam0)
 		}
 
 	}
@@ -1173,6 +1274,26 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /api/v1/incident/analyze (the `AnalyzeIncident` operationId).
 	AnalyzeIncidentWithResponse(ctx context.Context, params *AnalyzeIncidentParams, body AnalyzeIncidentJSONRequestBody, reqEditors ...RequestEditorFn) (*AnalyzeIncidentResponse, error)
+
+	// WatchInvestigationWithResponse Watch how far an investigation is
+	//
+	// Server-sent events of an investigation that was asked for with an `Idempotency-Key`, from its first step on, and
+	// then as they come; the stream ends with the investigation. `event` names the step, `data` is a JSON object of one
+	// line, and `id` counts from 1. No event holds text of the cluster. With `Last-Event-ID` the stream goes on behind
+	// that event. Readers must pass over events that they do not know.
+	//
+	// | event | data |
+	// |---|---|
+	// | `started` | the investigation has its turn |
+	// | `observed` | the cluster was read |
+	// | `diagnosed` | the engine has its finding: `verdict`, `class`, `confidence` |
+	// | `model` | a step of the model: `kind`, `turn`, `tool`, and tokens and cost so far |
+	// | `finished` | the last: `status` (`succeeded`, or `failed` with the last part of the `problem`'s type) |
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /api/v1/investigations/{key}/events (the `WatchInvestigation` operationId).
+	WatchInvestigationWithResponse(ctx context.Context, key string, params *WatchInvestigationParams, reqEditors ...RequestEditorFn) (*WatchInvestigationResponse, error)
 
 	// AnalyzeRecoveryWithBodyWithResponse Investigate again after a workflow execution failed
 	//
@@ -1390,6 +1511,92 @@ func (r AnalyzeIncidentResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AnalyzeIncidentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// WatchInvestigationResponse200Headers the declared response headers of an HTTP 200 response for WatchInvestigation
+type WatchInvestigationResponse200Headers struct {
+	XRequestID *string
+}
+
+// WatchInvestigationResponse400Headers the declared response headers of an HTTP 400 response for WatchInvestigation
+type WatchInvestigationResponse400Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// WatchInvestigationResponse404Headers the declared response headers of an HTTP 404 response for WatchInvestigation
+type WatchInvestigationResponse404Headers struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+// WatchInvestigationResponseDefaultHeaders the declared response headers of an HTTP default response for WatchInvestigation
+type WatchInvestigationResponseDefaultHeaders struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+type WatchInvestigationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSON400 the response for an HTTP 400 `application/problem+json` response
+	ApplicationProblemJSON400 *Problem
+	// ApplicationProblemJSON404 the response for an HTTP 404 `application/problem+json` response
+	ApplicationProblemJSON404 *Problem
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *WatchInvestigationResponse200Headers
+	// Headers400 the parsed response headers for an HTTP 400 response
+	Headers400 *WatchInvestigationResponse400Headers
+	// Headers404 the parsed response headers for an HTTP 404 response
+	Headers404 *WatchInvestigationResponse404Headers
+	// HeadersDefault the parsed response headers for an HTTP default response
+	HeadersDefault *WatchInvestigationResponseDefaultHeaders
+}
+
+// GetApplicationProblemJSON400 returns the response for an HTTP 400 `application/problem+json` response
+func (r WatchInvestigationResponse) GetApplicationProblemJSON400() *Problem {
+	return r.ApplicationProblemJSON400
+}
+
+// GetApplicationProblemJSON404 returns the response for an HTTP 404 `application/problem+json` response
+func (r WatchInvestigationResponse) GetApplicationProblemJSON404() *Problem {
+	return r.ApplicationProblemJSON404
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WatchInvestigationResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchInvestigationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchInvestigationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchInvestigationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchInvestigationResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -1781,6 +1988,32 @@ func (c *ClientWithResponses) AnalyzeIncidentWithResponse(ctx context.Context, p
 	return ParseAnalyzeIncidentResponse(rsp)
 }
 
+// WatchInvestigationWithResponse Watch how far an investigation is
+//
+// Server-sent events of an investigation that was asked for with an `Idempotency-Key`, from its first step on, and
+// then as they come; the stream ends with the investigation. `event` names the step, `data` is a JSON object of one
+// line, and `id` counts from 1. No event holds text of the cluster. With `Last-Event-ID` the stream goes on behind
+// that event. Readers must pass over events that they do not know.
+//
+// | event | data |
+// |---|---|
+// | `started` | the investigation has its turn |
+// | `observed` | the cluster was read |
+// | `diagnosed` | the engine has its finding: `verdict`, `class`, `confidence` |
+// | `model` | a step of the model: `kind`, `turn`, `tool`, and tokens and cost so far |
+// | `finished` | the last: `status` (`succeeded`, or `failed` with the last part of the `problem`'s type) |
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /api/v1/investigations/{key}/events (the `WatchInvestigation` operationId).
+func (c *ClientWithResponses) WatchInvestigationWithResponse(ctx context.Context, key string, params *WatchInvestigationParams, reqEditors ...RequestEditorFn) (*WatchInvestigationResponse, error) {
+	rsp, err := c.WatchInvestigation(ctx, key, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchInvestigationResponse(rsp)
+}
+
 // AnalyzeRecoveryWithBodyWithResponse Investigate again after a workflow execution failed
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -2090,6 +2323,110 @@ func ParseAnalyzeIncidentResponse(rsp *http.Response) (*AnalyzeIncidentResponse,
 		response.Headers504 = &headers
 	case true:
 		var headers AnalyzeIncidentResponseDefaultHeaders
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-ID"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-ID", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.HeadersDefault = &headers
+	}
+
+	return response, nil
+}
+
+// ParseWatchInvestigationResponse parses an HTTP response from a WatchInvestigationWithResponse call
+func ParseWatchInvestigationResponse(rsp *http.Response) (*WatchInvestigationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchInvestigationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 400:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON400 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 404:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSON404 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers WatchInvestigationResponse200Headers
+		if values := rsp.Header.Values("X-Request-ID"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-ID", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers200 = &headers
+	case rsp.StatusCode == 400:
+		var headers WatchInvestigationResponse400Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-ID"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-ID", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers400 = &headers
+	case rsp.StatusCode == 404:
+		var headers WatchInvestigationResponse404Headers
+		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
+			var value int
+			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.RetryAfter = &value
+		}
+		if values := rsp.Header.Values("X-Request-ID"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "X-Request-ID", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.XRequestID = &value
+		}
+		response.Headers404 = &headers
+	case true:
+		var headers WatchInvestigationResponseDefaultHeaders
 		if values := rsp.Header.Values("Retry-After"); len(values) > 0 {
 			var value int
 			if err := runtime.BindStyledParameterWithOptions("simple", "Retry-After", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""}); err != nil {
@@ -2543,6 +2880,9 @@ type ServerInterface interface {
 	// AnalyzeIncident Find the root cause of an incident and choose a workflow
 	// (POST /api/v1/incident/analyze)
 	AnalyzeIncident(w http.ResponseWriter, r *http.Request, params AnalyzeIncidentParams)
+	// WatchInvestigation Watch how far an investigation is
+	// (GET /api/v1/investigations/{key}/events)
+	WatchInvestigation(w http.ResponseWriter, r *http.Request, key string, params WatchInvestigationParams)
 	// AnalyzeRecovery Investigate again after a workflow execution failed
 	// (POST /api/v1/recovery/analyze)
 	AnalyzeRecovery(w http.ResponseWriter, r *http.Request, params AnalyzeRecoveryParams)
@@ -2598,6 +2938,56 @@ func (siw *ServerInterfaceWrapper) AnalyzeIncident(w http.ResponseWriter, r *htt
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AnalyzeIncident(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// WatchInvestigation operation middleware
+func (siw *ServerInterfaceWrapper) WatchInvestigation(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "key" -------------
+	var key string
+
+	err = runtime.BindStyledParameterWithOptions("simple", "key", r.PathValue("key"), &key, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "key", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params WatchInvestigationParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "Last-Event-ID" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
+		var LastEventID int
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "integer", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
+			return
+		}
+
+		params.LastEventID = &LastEventID
+
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.WatchInvestigation(w, r, key, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -2811,6 +3201,7 @@ func HandlerWithOptions(si ServerInterface, options StdHTTPServerOptions) http.H
 	}
 
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/incident/analyze", wrapper.AnalyzeIncident)
+	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/api/v1/investigations/{key}/events", wrapper.WatchInvestigation)
 	m.HandleFunc(http.MethodPost+" "+options.BaseURL+"/api/v1/recovery/analyze", wrapper.AnalyzeRecovery)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/config", wrapper.GetConfig)
 	m.HandleFunc(http.MethodGet+" "+options.BaseURL+"/health", wrapper.GetHealth)
@@ -3096,6 +3487,145 @@ type AnalyzeIncidentdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AnalyzeIncidentdefaultApplicationProblemPlusJSONResponse) VisitAnalyzeIncidentResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-ID", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WatchInvestigationRequestObject struct {
+	Key    string `json:"key"`
+	Params WatchInvestigationParams
+}
+
+type WatchInvestigationResponseObject interface {
+	VisitWatchInvestigationResponse(w http.ResponseWriter) error
+}
+
+type WatchInvestigation200ResponseHeaders struct {
+	XRequestID *string
+}
+
+type WatchInvestigation200TextEventStreamResponse struct {
+	Body          io.Reader
+	Headers       WatchInvestigation200ResponseHeaders
+	ContentLength int64
+}
+
+func (response WatchInvestigation200TextEventStreamResponse) VisitWatchInvestigationResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "text/event-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-ID", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	flusher, ok := w.(http.Flusher)
+	if !ok {
+		// If w doesn't support flushing, fall back to io.Copy.
+		_, err := io.Copy(w, response.Body)
+		return err
+	}
+	// text/event-stream messages are typically small; use a
+	// modest buffer and flush after each chunk so clients see
+	// events immediately instead of waiting on OS buffering.
+	buf := make([]byte, 4096)
+	for {
+		n, err := response.Body.Read(buf)
+		if n > 0 {
+			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
+				return writeErr
+			}
+			flusher.Flush()
+		}
+		if err != nil {
+			if err == io.EOF {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+type WatchInvestigation400ApplicationProblemPlusJSONResponse struct {
+	ProblemApplicationProblemPlusJSONResponse
+}
+
+func (response WatchInvestigation400ApplicationProblemPlusJSONResponse) VisitWatchInvestigationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-ID", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(400)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WatchInvestigation404ResponseHeaders struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+type WatchInvestigation404ApplicationProblemPlusJSONResponse struct {
+	Body    Problem
+	Headers WatchInvestigation404ResponseHeaders
+}
+
+func (response WatchInvestigation404ApplicationProblemPlusJSONResponse) VisitWatchInvestigationResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	if response.Headers.RetryAfter != nil {
+		w.Header().Set("Retry-After", fmt.Sprint(*response.Headers.RetryAfter))
+	}
+	if response.Headers.XRequestID != nil {
+		w.Header().Set("X-Request-ID", fmt.Sprint(*response.Headers.XRequestID))
+	}
+	w.WriteHeader(404)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type WatchInvestigationdefaultResponseHeaders struct {
+	RetryAfter *int
+	XRequestID *string
+}
+
+type WatchInvestigationdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	Headers    WatchInvestigationdefaultResponseHeaders
+	StatusCode int
+}
+
+func (response WatchInvestigationdefaultApplicationProblemPlusJSONResponse) VisitWatchInvestigationResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -3551,6 +4081,9 @@ type StrictServerInterface interface {
 	// AnalyzeIncident Find the root cause of an incident and choose a workflow
 	// (POST /api/v1/incident/analyze)
 	AnalyzeIncident(ctx context.Context, request AnalyzeIncidentRequestObject) (AnalyzeIncidentResponseObject, error)
+	// WatchInvestigation Watch how far an investigation is
+	// (GET /api/v1/investigations/{key}/events)
+	WatchInvestigation(ctx context.Context, request WatchInvestigationRequestObject) (WatchInvestigationResponseObject, error)
 	// AnalyzeRecovery Investigate again after a workflow execution failed
 	// (POST /api/v1/recovery/analyze)
 	AnalyzeRecovery(ctx context.Context, request AnalyzeRecoveryRequestObject) (AnalyzeRecoveryResponseObject, error)
@@ -3630,6 +4163,33 @@ func (sh *strictHandler) AnalyzeIncident(w http.ResponseWriter, r *http.Request,
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(AnalyzeIncidentResponseObject); ok {
 		if err := validResponse.VisitAnalyzeIncidentResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// WatchInvestigation operation middleware
+func (sh *strictHandler) WatchInvestigation(w http.ResponseWriter, r *http.Request, key string, params WatchInvestigationParams) {
+	var request WatchInvestigationRequestObject
+
+	request.Key = key
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.WatchInvestigation(ctx, request.(WatchInvestigationRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "WatchInvestigation")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(WatchInvestigationResponseObject); ok {
+		if err := validResponse.VisitWatchInvestigationResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {
@@ -3747,108 +4307,116 @@ func (sh *strictHandler) GetReady(w http.ResponseWriter, r *http.Request) {
 // const string: with thousands of chunks the chained `+` fold is several
 // times slower for the Go compiler than parsing a slice literal.
 var swaggerSpec = []string{
-	"7H1rc+M2lvZfwct3qpLU0JbsvszE/cnjdBLvJOled2eyVXEvDZFHEsYgwAVAy5qs97dv4UaCJChRbncm",
-	"s5V8iVsEQODg3M8D8Jck52XFGTAlk7NfkjXgAoT587KAsuIKWL69goriLRT65wJkLkilCGfJWXKdKFHD",
-	"dYI2a2BIrQFhJjcgEJFIrbFCfIkwQ4AFJSAQFyjnLK+FAKaQgP+qQSq0IWpt+kpcArqF7XGSJjJfQ4n1",
-	"G4HVZXL2s3lT8iFN1LaC5CyRShC2Sh4e0uTKDnT51XCC79fg3/OZRKRI0ZILRPlKdl8SG1SJ7flSgRiO",
-	"+g5yzgqJFEcbTBRawJILQEpsCVshvMKEdYcvCSOlXsa8mT9hClYgkgf9sgoLXIIakv6vsB2+3q1XWspx",
-	"ZoiG5BoLMP8i7A6kIius2x+jc/N4AZSzlZmzbuOIcoak3gozEGZcrUGgBS+2qd4rxfW2XLufgRUVJ0yl",
-	"iCi9vwKWtYTC9n1+enqMzs3eS6TncQuVMrTGaMFrVkCBFCk1fxSI1eUCxCu0xITWAmwHxpXplCLJr5lh",
-	"HowEVKD/0NuAsO8QLFB3NuS+ZkmawD0uK6qp+3I5z0+KORy9xPP86PlyDkdf4henR/PiJH+Zv1w+wycn",
-	"s5PZPEkToklqGT9JE4ZL3T/YgiO9B53NxPffAVupdXJ2Op+nenP9v0/0VioFQo/5nz//v6P/+fDHPyRD",
-	"nn1IEwGy4kyC2fG3gi8olPrPnDMFTOk/cVVRkptdnFW2xR//LjUL/BJM5w8ClslZ8v9nrSjP7FM58+Oa",
-	"N45KhqErFJplAwVgBOCokYDYa1zrWSArD2nyH0eOQY+sRO7u6UX3wczRTVx3O18uIVdQXIHktcghLtx8",
-	"8XfIlWZVnCvEjdyxmlK80HygdUaaVIJXIBSxtMYV+RsISSwdezuTJreEFdEHljNGHsgK5/GnNSniCkYT",
-	"nwitVX+2L3WvaFWcXZse5JxqnsKK3MFPXNwuKd/oQbsLyzlbkgKYnciSixKr5CwpeK1pkWq+tUroJI0p",
-	"JCuV+m2aBTFhIDJS4pUZrU/S7nLS5P6Il0RBWaltcrbEVIJeoWFdTOOE2biFZFMIFDZOw5WGb4lR7i81",
-	"Kyh8RVYgVcx+yTU+ffHy7DoxmklboTXco8K019ZL/wJ39mVoYQZDhKGvsMLoneICr+AV0tSxJpBp3brB",
-	"EknFhRWp3aR7SJMLzApSYBXh8HPkF27NqR4550ySAgQUaWs6BWDJmVG4WudqlSgVIkpPoMclay4hZP0F",
-	"5xQwSwzFsRwRC5lz8bF8pYjawwuXB7DCpeYEO2TqV+Xn2SxlwBKaVVf8qDHCud5addzuQdDgiJQVF4Zt",
-	"KqzVe3JbL7Qc1uoYk1nzj5m25YJhOvPjmUlf4Fpi+h1ht8ONfcMASQUVWgpeWudnW1aKl+jzJRFSfeGM",
-	"L8pxLQF9TrFUXxyjn4ha81q1HGlNMUbrbaWttCRyuOO+8XAWl4XUPO4b6K5aiGV0j9wPWAi8NRyhsILS",
-	"maohv9SW3nsM1BvT6gqWg232A4QvmrqbhuZPuJEUkzImnNp3Mtug3VxU8gLoMbocbAmqGQUp3WbJutKT",
-	"scrh19kp/8a41Cu4j+/hZh1xPn+ynlmwOorzW8N2u+XWvCacTExdX2jNvhratgLuMk3fHbbIr2jEGAG7",
-	"I4Izz7CPMmiUlsOpeb94/6gPaWJ4ZFLLSnC92WJC4x6hm57+dWk7x6gERVZa8vy2Ifg0AktQirCV9bGK",
-	"glir/DaglZ380Icz5nxVW0OOloTCZ8bMaT8YYS83hCEwLmHAarsW0aOK3rsox9lo9OriPOpRKUEWtV5X",
-	"tsS54tY1PkD04A4EUdu4jiQrhmlmf4/q0LLEYhs3iYOFfAUVMK0dthEeFYKLuAOtXU+tWlxsFZFjq4Fr",
-	"GQbjdZWkScE3LB6RdxS57fwhOmVlXPzv8AKojHF6dxk2TrG9CGcysiKBiXK5h5zXtDBx5QJQ4V71SltV",
-	"ItAdprWLPMmKeV+t2Vi/zhVRbyr5PWZ4BdrfsP9+z7mWqqpYvBXcjqtjpwq/ZnryhTday5qamIqW7QgM",
-	"lPZgLiWn2PaTIO5IDt+DXEeoOepANjzWnaMhyRLXVDlBSPcpzIfOssL+SdIXVyxWPC9StKT1vckRGJGb",
-	"5OaGZHjUJAP6Pqp/n/KPGqSz548aIdzu3cQmUhGeIkrYLYjiQHI3DPiIScbUy2smSL7W5vMKZE2VHHEN",
-	"rNNKKQh0y/hG+iBKuDD+M+0BCcFrVmhrcYx+0OGzEcQcl0AvsITUaH2bUDy/PGeYbqXJONkh9sf4eS0V",
-	"L1u1ErdHhyjyEZK19CkGumyX39vTfMY/8fT99xpTZzKajZunBwReI3NtAzHr8IICeaGtrHX/dtnsvavn",
-	"GwbiYo0J2+vxty3jfDbqA+uYyajtNhYWgH0UvNG/EYkYgEk2cvNQ+w4mGg4CLROZu1h+6IPjhXQuYsRR",
-	"0YFAk9tmXK0JW9l/Q8d0BuJOip1pJm9oGk8G7vTr04Ry7YaWoATJo2aBL7QmgeJcdcNyrOBIkRJihtxG",
-	"P4N88tcX6OWX8xNkfESTmXVJcnRdz+fP8iYhZP4Js89dCv+/KwF3hNfyi5ltSAkD2ybqRxi2mBwQmhyp",
-	"Efhd+TqbwIlwy9Iyi9nhICc7P/oSHy0//PLy+cMfYnM0nfZnIUweyqXt9HIcbX3/zvY0k5wavzYy8HQx",
-	"7Ot7yGsFxdOnD/dqmzadWDRpuL3mK5KDjHBzWDXZxVXvTJ/vcZXsTUs2Saq9U7zbwZUfkdz0ww5psC/X",
-	"afeYcPa19eUjcYBvkRkNEZs53BOV5S7ya7iAMPXsNGSC05Pnf3r+52cvn/8p4Iaj5tc/j/JFU/dKnTuf",
-	"YRVXSc+ePfsyqkZcP6mgyggr4N5VZRx7zs1/6c6iW3eQ0dR+CVKOcV+bLO2nhf7amFefl9X0tKVHV6JC",
-	"b958/1dCKRTaq/sKcKFV5+v73Fiv/cmUIQkiK2rm2C4kJHraZ4cYT31t/Y9hPkZhQqN0WRKgRcw5BAFn",
-	"CKN/e/fmB29pEGEuz9kUHW1l6MzaE72MUXvSJ4l5b+qnFlvMN7iKFHN5CdaQN26FjhmN94BZ4cLINb4D",
-	"VBo7Esvc9c35kosFKQqwVcnKzNHTXnuvXJ3L204OLMZYQ+XE63wN8gLXcqQeVhIp9Vr09PX/g9nna8xW",
-	"UARp5WbBS+2Ox/0X7VdNLmCZxgcn3/W2PJ2l+xYwtV5OPE93oOO/BKxqATvDiEhOtc96LuqLuzCD9Mra",
-	"rGEbZY9xsxNPvLTvTgMaBAuLScq3dYnZFdwR2FyN6Lmf1luEUQVCK7iylgpRzm9fIQnK1cIACpmt9UiZ",
-	"MEMhW57wq2zsHuMqMyyYpIkxdVlJZIlVvk4CK5/dYUoKYwGzQJIy05CwVebHk8Z93mSdMiGlZVZhoYUj",
-	"s+mwNOkAJTLCcs5yWktypzu47Jyem4BK8KLOifGEtGH7MCECv3Rc6WrcQ47ErsKdeT93D2vuSwQtakkY",
-	"SJnlWMGKi3jWUa9QU3PU6BVQ1A3wINsQVvBNVhJWK5A7HKPAtnYYZYIn1ca+mhQ+ubDLoRtmI4Yp/uFr",
-	"9LZnu2z6krAViEpMTecvif6rcaamtJcqkwDT6OL1mvMiIwGpSbR8JpHeTONfWAyWTZi8QpCvuTVXIWjl",
-	"xbPYu2Tmtx0el9giMtOxdfm43hQfQhme2xA0hyzntY/X22TJfh41GYssPzRloQ0/4aMpfQE5kDsoprOE",
-	"gBIK4jRQZJsvuBBADdIJ7kBsA1eFSFRwBggveK0c8ssyzCvLB3VBFFICE2oKKnYgwhkiQ5540QcyRWZq",
-	"tVSGK5IFVmjCEl3HUWxN02JUKXVaNGibLqlel5XaOtCZ03JHMucVFJ3U4fjYDquzf0FE3maKUxCYjdn0",
-	"oPDTiw+kTUMZ8/KZRPbdqKo9XmOsTkQnZRY7oa7r2QKo9tWgIgldg2YBYCPxi3HaMUOYglBOE40Ukbgo",
-	"M/e+RwqtHcNPdkIOXDc/3IL1cz2BGh4IbJeEwcb3qR/l4b5w9EWhb7S6Ri5QRgOmjLkDPeMfc/xap8XC",
-	"EyNeS4tFCzyu0HHZxZ4xJFvf6x4pMHuzFjeFmzWngJbElBUQYQ04IwJNGHmBTQkHWapdC+kAy0YGzD2q",
-	"aDp9WiDSRKrkBmXUGrKJb2mgSQe8BrKcYilHc+OyLfZwrmyM2dUanJdHlJRERTFzTRT6KHBGN3/Zg8/Y",
-	"WpIEahzuBlX3ytQOnPVMfcnJMZGeyWPRbmMglKC4MWmjmkzwxG1a4Wo6r31jjcSUccMoLmsTFLtGH4aQ",
-	"I2P3vNxJmz2MLWNe5zTgil2OftmeFV01DXsjaS7VA3GuMisooa7aOSTnymRzfJFzHF1jWbdRuXv9ANeh",
-	"0bIjAyssVqAywrKeR9wQ8xCUlXZ7pcJlFU0AWvHqRN0IWAHFGfrx/UWKSpILLu3hiq70jRa1uiml3UwT",
-	"5A+wMg9ltibaSdhOlpm/NWOc2yGmStAGC+bhUROzT1NgTV3fBLdcFGPGHnK63ayYJ/A9L4D+6EPlXq0I",
-	"52so3vNbYCPmoMLC4KcJq2plG3pUjlQSUZChXQ5cPP38x3dfjdSgdsGLC4cg+172Sxcvn0dfpbmwbKEg",
-	"/SXcASu4QAWxICLjstoYDKlasJFyb7veYIPDuLNWe1oozukFpnTscS3iPft4S9MuHK47u95UWsp3KBnj",
-	"jLZGO3QO/wUPV7wRZEUYplEI4CBHt9fB7R9bccXMw3CE+1J9nw5X2MVg24ajMU6UnNqM7OOMvaHbR3LK",
-	"3vGnhfqHclIHBdPDI+hnAzRU2uJS/E+orjZYWAM4ySRZgj8Y1/TSdjiZz/fwUFhvkbekOuKVrWwcudJc",
-	"49W8dRgPZ+/OpQQpx2DUfRiWgYlkPYbcnya19WvnaHacqdG2NStASMX5CMrd4OEyVwOLNYlVbfzam8r6",
-	"NIyqq73vdOz7tXrDwaoWJtHDVjVeQRYI6v6MqNNimcj3HgsMNd5jfMsBmCREPLRFZQf3mQh+6PbrLSg2",
-	"yWbvo7IYHKkcQgu+fP7iT8HpKVK0cmlqNcMC746Ct8nQRNyg18ZVME50f3j0Nws/tgVYEPqJTRw3Z2Ht",
-	"0dceLHnXpthKfaSCSZhUmI0doKywWkdWH0mSmmfZCJ6trWFGPJbRc19eI7QHd9dKVfJsNuuUfN3hVzlr",
-	"PfgjX8Pbc+jEGix/TKwpibrtDIjTWWGMoa5MRR1s/qPPHA56T3bXiXcjQhv4fkwT7TqaNygfC8DF1sIM",
-	"Mv+3XNfmfEb20aj9qzBejh4OMsdOEC4cEHMQ9L1CFJYK8Vr1MkBY3kJhjlDBfUUxYTI1GIwCdJQjG8jl",
-	"olbIHRHvF6CHorvYeQT0zRJhtKyFPfpuD3i2gFI9dbsaTceoYORxMMZP3e4K34JsKnQuNbZZa9H3tRwt",
-	"9b30UwwWty/JZSjH3Nn/HziqOCX5tiHhYuvKDB9xkLMQvKpiYdM7n3MNNJtflqHDZ+YCAom38eAvmPv0",
-	"XKY5nRfRe81Zq9jZqrJS32IZAcO++/b86PTFS68StX4QtT1uYo8Ic05RAUvCjIjLQ/Gl4bmumCiPKmpP",
-	"P14RRjhL0Rpo0Rz17TGO1wR4JQCMwiOy+VvWKy0L5k9CbSGhIDLHojCYCgeB/hCvqMR33rA72Hsehjke",
-	"LOg2XhSqZUVyf5Zn0n6/811ie26zWfFY0acydg0eJD0mHKsL+KjZu16Oxb51KhKqm2F8GjzUFeRceyLn",
-	"gRc9zW2f4EkGp+e0dor7+736J5XcaFjCkMeP+3xchpvoYtIhlx3991+NMRbWdDO5Qot6c845Uvfwt9k0",
-	"JQ9EmCnG+wLU6JG6TjjyaCJNiWM8D4xCkaLQofZokubtAotiyp708UV7O/w20ELtYmt2y7SPNGGtA0TR",
-	"BATQYQijXxkCJByjeF57HJbnI7A1jtUhDLiniHEboUeHkTERo6h9bh0WCytMEaeFuReHCB2snaPhgGiz",
-	"5hJQPHr13hwuucHqQHnNlpxSvjHYj7ItO6o1kYgSc1cHMlImEaacgb3QaJJBjJKgkwua708ohqimVhTe",
-	"nk6Rgj7TZM5T3I3KP5kC+Biio/5poKXpPSZrvjioaXq3x+OV2i3W9K3LSSdKg5zz/sZPh1ma+q6J6cVD",
-	"wD0fdtrS3zRCZlJF1HfInubuqF8RV+Mt1fT7Kf7vgnEeBZf5HYryRFCUEhQusML7zlBPunflKXEtlSAl",
-	"FlsjKWUJrGjyKkMvEuf2GNi2Ap/5WGgPSCqhA4Lto1FZTweuaZyMqdCaftw7NsN/RdSO2xdygDLz9Hjn",
-	"tnSqvI0ChB6BCPod0HMgoCe0dHFzvctFabZ66KK08j5Z0X1SH6HB4mTaWQ2LGVYKGjd1TVaRa3JGRr2t",
-	"F5ArmmkFiKe48aOqFMweSaLgozd85wn0KSwSbt7oZZgDkkYZZaDIRgEwV4/FvziBdhfr9h9f4BKonso/",
-	"CWizC1jTNZO5IIrkmKZIs2CKLEemiPIN4gK5rNGuAxxPdNHXwEbsT+h+Ssltbim49Bc1DN0Lc7O3vbs0",
-	"vNHAgsNzSvTG2gyMOXZtsiKyAkqjdbAuR1103m/5ad9Ug1hkqurbfRvFmN7o3FAx/VY8GxCbO5Cwu1Tb",
-	"eGWaLPYw78RL8A7XNaPl+jEbPAb3GzObu27GmKL9pt+WMaoZg22JacU2HbH/zPdeyF604FPi6mfb88PQ",
-	"7dmDx2rrX5GrJyqKc/DnGFwm3qUqFdzbCrlElNwCwgxxUYC55n2z5lrvGemT0WuDw3BxWIahYwBNUdMJ",
-	"l+nY/q51bEeGTtrQTrUPwhRjL6U45n00EJ6PM+xE2kPqvw33uCdqj/B8+o6Ho3Gw0N0o8gcTUy95DKwQ",
-	"XOEfXJji3V951jtIZEEZng3T5rruIGPXuyx7SZTh5Wt2zd4wQG/fvHuPiBx+IsEOplu7r1fkvITmAjpj",
-	"u/xt/fYKZi07N71PBNykDrJlPgFxzfzd+kSipQA4Q0Shv3PC7OlPUTNmz6mFdXIu0AqU9MV8ItdQ+DmZ",
-	"Qn+KMJW8+R6C0IQXHl12zZxtsOvB/ho+Q4wVB4nwBm9RwS2QBgGL1OoNtX60vgwyV6oY0yP8JyeCCzPt",
-	"aywg3msr2wWVeIsWYM54HaPXRrhMz5uxTxrcXLPPPTDvi2N0jp7f3yOJt84rCMBpmqAbwdnqFVLCODCI",
-	"u40iRZO8cJSwNzG/uL83U3WzEqAEMdPXZLxmN8GXDm6QO37Sw+asyB2wY/Te3A+Ptda8CT9zcKPb2Eqb",
-	"OQ9b4gJQXbWfRfGTX5vbZUx555rdzOz1bvIGff5WmGtooJZGUX+RopuZvQXkHzdm8jczg+T6xw36XAUe",
-	"lW/VaXTzhaG2vYAMLcBQxngP528vbWWJkhxc8tp75hXO13B0ejxP0qQWNADjbTabY2weH3Oxmrm+cvbd",
-	"5cXrH969Nn1axyH5ltMS5Ddv3+vXoXfN7SONq5CcHM9tF14BwxVJzpJnx/PjZ+4aNaOAZ7gis7uTBsww",
-	"M9HvP2y+nVvnTRsAw0yXhV6BbeCPsHYN/dnP8XCibTLrfXfl4UODCfwLL7Y7Ps5x2Ec5+veCPHTVbJPv",
-	"Cr4Pcjqff4LXu/rFyMdBIse0jtFPazBAOaLsaU0km9uTSKMxF7zY9j4mEirL8HNCu74NEvsC0cd8XiRN",
-	"nlsyxno05G6/mZImz0+eHdb+9PTA9l8e1P7FgfN/MT89sP2zA9s/P6h9k8ee3CcMjpOvibf5rVdgPzDl",
-	"dYS9sGvNtb+LUYAUV3gljQfj8xwf9NBexfjc8mQV4xNsv1UV08f7/MoqZlAifYyK0e6NHUarlopLSbSx",
-	"/13N/K5mPq2aCUITd3ew97eb+KKFATUXkY1omLz5oIXDpXb1yTeg3CcvPqE4ujeMCKH/bsPxE5AuHK/9",
-	"YEPawJ0k5AIM8NiTqyGHo9e6ub1vjF7ufr9PSC/3hgi9LpUJn56CVF7NaU1WCZ6DlDoq3EUbe5SjJU3v",
-	"uBHO16g5iWKUpjlO8Sr8LqMLgerKnMvY8Cbc4dRgBAfUvnLHRz6hrfDHaiL0tkeogkW5bOhxoEY+/SzO",
-	"wxk04bOdiv1QYjfi9EdtUGEKAk/HK8bTCU3mxtzuqdUSYh0/p8M6Dw//GwAA//8=",
+	"7F3/c9s2lv9XcLydSTNLWbbzZbfOT143bX3bNjkn3dxMnZMg8knCmgR4AGhZ2/r+9hs8gCRIghLlON3u",
+	"TTvTiSwBIPDwvr8PwJ+jROSF4MC1is5+jtZAU5D48TKFvBAaeLK9giKjW0jN1ymoRLJCM8Gjs+g60rKE",
+	"64hs1sCJXgOhXG1AEqaIXlNNxJJQToDKjIEkQpJE8KSUErgmEv6nBKXJhuk19lU0B3ID26MojlSyhpya",
+	"JwIv8+jsJ3xS9DGO9LaA6CxSWjK+iu7v4+jKDnT5VX+C79dQPeeJIiyNyVJIkomVaj8kNKiW2/OlBtkf",
+	"9R0kgqeKaEE2lGmygKWQQLTcMr4idEUZbw+fM85ys4zjev6Ma1iBjO7NwwoqaQ66T/q/wrb/eLdeZSkn",
+	"OBKNqDWVgH8xfgtKsxU17Y/IOf68gEzwFc7ZtHFEOSPKbAUORLnQa5BkIdJtbPZKC7Mt1+5r4GkhGNcx",
+	"Ydrsr4RlqSC1fZ+fnh6Rc9x7Rcw8bqDQSGtKFqLkKaREs9zwR0p4mS9AviJLyrJSgu3AhcZOMVHimiPz",
+	"UCKhAPPBbAOhVQdvgaYzkvuaR3EEdzQvMkPdl8vj5CQ9hslLepxMni+PYfIlfXE6OU5PkpfJy+UzenIy",
+	"PZkeR3HEDEkt40dxxGlu+ntbMDF70NpMevcd8JVeR2enx8ex2dzq7xOzlVqDNGP+90//Nvnfj3/8Q9Tn",
+	"2fs4kqAKwRXgjr+VYpFBbj4mgmvg2nykRZGxBHdxWtgWf/y7MizwszedP0hYRmfRv08bUZ7aX9W0Ghef",
+	"OCgZSFdIDct6CgAFYFJLQOgxrvXUk5X7OPqviWPQiZXI3T0r0b3HObqJm27nyyUkGtIrUKKUCYSFWyz+",
+	"Dok2rEoTTQTKHS+zjC4MHxidEUeFFAVIzSytacH+BlIxS8fOzsTRDeNp8AfLGQM/qIIm4V9LloYVjCE+",
+	"k0ar/mQf6h7RqDi7NjPIeWZ4imp2Cx+EvFlmYmMGbS8sEXzJUuB2Ikshc6qjsygVpaFFbPjWKqGTOKSQ",
+	"rFSapxkWpIyDnLGcrnC0Lknby4mju4nImYa80NvobEkzBWaFyLo0CxNm4xYyG0Mgv3Hsr9R/Sohyfyl5",
+	"msFXbAVKh+yXWtPTFy/PriPUTMYKreGOpNjeWC/zDdzah5EFDkYYJ19RTck7LSRdwStiqGNNIDe6dUMV",
+	"UVpIK1K7SXcfRxeUpyylOsDh56RauDWnZuREcMVSkJDGjemUQJXgqHCNzjUqUWnCtJlAh0vWQoHP+gsh",
+	"MqA8QopTNSAWKhHyU/lKM72HFy4PYIVLwwl2yLhaVTXPeik9ljCsuhKT2ggnZmv1UbMHXoMJywshkW0K",
+	"atR7dFMujByW+oiyaf3H1NhyyWk2rcbDSV/QUtHsO8Zv+hv7hgNRGgqylCK3zs82L7TIyRdLJpV+6owv",
+	"SWipgHyRUaWfHpEPTK9FqRuOtKaYkvW2MFZaMdXf8apxfxaXqTI8XjUwXY0Qq+AeuS+olHSLHKGphtyZ",
+	"qj6/lJbeewzUG2x1BcveNlcD+A8au5tI80fcyIyyPCScxnfCbTBuLslFCtkRuextCSl5Bkq5zVJlYSZj",
+	"lcOvs1PVE8NSr+EuvIebdcD5/GA9M291GU1ukO12yy0+xp9MSF1fGM2+6tu2FG5nhr47bFG1ogFjBPyW",
+	"ScErhn2QQcuyvD+1yi/eP+p9HCGPjGpZSGE2W45o3CF03bN6XNzMMShBgZXmIrmpCT6OwAq0Znxlfaw0",
+	"ZdYqv/VoZSff9+HQnK9Ka8jJkmXwBM2c8YMJreSGcQLoEnqstmsRHaqYvQtynI1Gry7Ogx6VlmxRmnXN",
+	"ljTRwrrGB4ge3IJkehvWkWzFaTaz3wd1aJ5TuQ2bxN5CvoICuNEO2wCPSilk2IE2rqdRLS62Csix1cCl",
+	"8oPxsojiKBUbHo7IW4rcdv4YnLJGF/87uoBMhTi9vQwbp9heTHAVWJGkTLvcQyLKLMW4cgEkdY96Zawq",
+	"k+SWZqWLPNmKV75avbHVOldMvynU95TTFRh/w/79XggjVUW6eCuFHdfETgV9zc3k08poLcsMY6osb0bg",
+	"oI0Hc6lERm0/BfKWJfA9qHWAmoMOZM1j7TkiSZa0zLQThHifwrxvLcvvH0VdcaVyJZI0JsusvMMcAYrc",
+	"KDfXJ8ODJunR90H9u5R/0CCtPX/QCP527yY2U5qJmGSM34BMDyR3zYAPmGRIvbzmkiVrYz6vQJWZVgOu",
+	"gXVaswwkueFio6ogSrow/onxgKQUJU+NtTgiP5jwGQUxoTlkF1RBjFrfJhTPL885zbYKM052iP0xflIq",
+	"LfJGrYTt0SGKfIBkDX3Sni7b5fd2NB/6JxV9/7OkmTMZ9cYdxwcEXgNzbQIx6/CCBnVhrKx1/3bZ7L2r",
+	"FxsO8mJNGd/r8Tctw3w26AObmAnVdhMLS6BVFLwx3zFFOAAmGwX+aHwHjIa9QAsjcxfL931wulDORQw4",
+	"KiYQqHPbXOg14yv7N7RMpyfuLN2ZZqoMTe3JwK15fBxlwrihOWjJkqBZEAujSSA91+2wnGqYaJZDyJDb",
+	"6KeXT/76grz88viEoI+ImVmXJCfX5fHxs6ROCOGfMP3CpfB/KSTcMlGqp1PbMGMcbJugH4FsMTogxBwp",
+	"CvyufJ1N4AS4ZWmZBXfYy8keT76kk+XHn18+v/9DaI7YaX8WAvNQLm1nluNoW/VvbU89ybHxay0DjxfD",
+	"vr6DpNSQPn76cK+2adKJaZ2G22u+AjnIADf7VZNdXPUO+3xPi2hvWrJOUu2d4u0OrvyE5GY1bJ8G+3Kd",
+	"do+Z4F9bXz4QB1QtZqghQjOHO6ZniYv8ai5gXD879Zng9OT5n57/+dnL53/yuGFSf/vnQb6o616xc+dn",
+	"VIdV0rNnz74MqhHXT2koZoyncOeqMo49j/G/eGfRrT3IYGo/B6WGuK9JlnbTQn+tzWuVlzX0tKVHV6Ii",
+	"b958/1eWZZAar+4roKlRna/vErRe+5MpfRIEVlTPsVmIT/S4yw4hnvra+h/9fIymLAvSZckgS0POIUg4",
+	"I5T8x7s3P1SWhjDu8px10dFWhs6sPTHLGLQnXZLgc+NqaqHFfEOLQDFX5GANee1WmJgRvQfKUxdGrukt",
+	"kBztSChz1zXnSyEXLE3BViULnGNFe+O9Cn2ublo5sBBj9ZWTKJM1qAtaqoF6WM6UMmsx0zf/erNP1pSv",
+	"IPXSyvWCl8YdD/svxq8aXcDCxgcn3822PJ6l+xZoZr2ccJ7uQMd/CVSXEnaGEYGcapf1XNQXdmF66ZU1",
+	"rmEbZI9hsxNOvDTPjj0aeAsLScq3ZU75Fdwy2FwN6LkP6y2hpABpFFxeKk0yIW5eEQXa1cIAUjVbm5Fm",
+	"EocitjxRrbK2e1zoGbJgFEdo6mY5UznVyTryrPzslmYsRQs48yRphg0ZX82q8RS6z5tZq0yYZfmsoNII",
+	"x8ymw+KoBZSYMZ4InmSlYremg8vOmblJKKRIy4ShJ2QM28cREfil40pX4+5zJHUV7lnl5+5hzX2JoEWp",
+	"GAelZgnVsBIynHU0KzTUHDR6KaRlDTyYbRhPxWaWM15qUDscI8+2thhlhCfVxL6GFFVyYZdD189G9FP8",
+	"/ceYbZ/tsulLxlcgCzk2nb9k5lPtTI1pr/RMAYyjS6XXnBcZCEgx0fJEEbOZ6F9YDJZNmLwikKyFNVc+",
+	"aOXFs9Cz1KzadnhYYoupmYmt84f1zughlBGJDUETmCWirOL1Jlmyn0cxYzFLDk1ZGMPPxGBKX0IC7BbS",
+	"8SwhIYeUOQ0U2OYLISVkiHSCW5Bbz1VhiqSCA6ELUWqH/LIM88ryQZkyTbSkLMOCih2ICU5YnydedIFM",
+	"gZlaLTWjBZt5VmjEEl3HQWxN3WJQKbVa1GibNqle54XeOtCZ03ITlYgC0lbqcHhsh9XZvyCmbmZaZCAp",
+	"H7LpXuGnEx8om4ZC8/JEEftsUpQVXmOoTpSNyiy2Ql3XswFQ7atBBRK6iGYB4APxCzrtlBOagdROEw0U",
+	"kYTMZ+55DxRaO0Y12RE5cNP8cAvWzfV4argnsG0SehvfpX6Qh7vC0RWFrtFqGzlPGfWYMuQOdIx/yPFr",
+	"nBYLTwx4LQ0WzfO4fMdlF3uGkGxdr3ugwFyZtbAp3KxFBmTJsKxAGK/BGQFowsADbErYy1LtWkgLWDYw",
+	"YFKhisbTpwEijaRKgiijxpCNfEoNTTrgMTBLMqrUYG5cNcUeIbSNMdtaQ4h8krGc6SBmro5CHwTOaOcv",
+	"O/AZW0tSkKHDXaPqXmHtwFnPuCo5OSYyM3ko2m0IhOIVN0ZtVJ0JHrlNK1qM57VvrJEYM64fxc2aBMWu",
+	"0fsh5MDYHS931Gb3Y8uQ1zkOuGKXYx62Z0VXdcPOSIZLzUBC6JkVFF9X7RxSCI3ZnKrIOYyusaxbq9y9",
+	"foDrUGvZgYE1lSvQM8ZnHY+4JuYhKCvj9ipN8yKYALTi1Yq6CfAU0jPy4/uLmOQskULZwxVt6RssarVT",
+	"SruZxssfUI0/qtmaGSdhO1pm/laPcW6HGCtBGyp5BY8amX0aA2tq+ya04aIQM3aQ081mhTyB70UK2Y9V",
+	"qNypFdFkDel7cQN8wBwUVCJ+mvGi1LZhhcpRWpEMlG+XPRfP/P7ju68GalC74MWpQ5B9r7qli5fPg48y",
+	"XJg3UJDuEm6Bp0KSlFkQEbqsNgYjupR8oNzbrNfbYD/uLPWeFlqI7IJm2dDPpQz37OItsZ0/XHt2nak0",
+	"lG9RMsQZTY227xz+Cx6ueCPZinGaBSGAvRzdXge3e2zFFTMPwxHuS/V9PlxhG4NtGw7GOEFyGjOyjzP2",
+	"hm6fyCl7xx8X6h/KSS0UTAePYH7roaHiBpdSfUXKYkOlNYCjTJIl+D26ppe2w8nx8R4e8ust6oYVE1HY",
+	"ysbEleZqr+atw3g4e3euFCg1BKPuwrAQJjLrMOT+NKmtXztHs+VMDbYteQpSaSEGUO6Ih5u5GlioSahq",
+	"U629rqyPw6i62vtOx75bq0cO1qXERA9flXQFM09Q92dEnRabyWTvsUBf4z3Et+yBSXzEQ1NUdnCfkeCH",
+	"dr/OgkKTrPc+KIvekco+tODL5y/+5J2eYmkjl1ir6Rd4dxS8MUMTcINeo6uATnR3ePI3Cz+2BViQ5heb",
+	"OK7Pwtqjrx1Y8q5NsZX6QAWTcaUpHzpAWVC9Dqw+kCTF32YDeLamhhnwWAbPfVUaoTm4u9a6UGfTaavk",
+	"6w6/qmnjwU+qGt6eQyfWYFXHxOqSqNtOjzitFYYY6gor6mDzH13mcNB7trtOvBsRWsP3Q5po19G8XvlY",
+	"Ak23FmYwqz6rdYnnM2afjNq/8uPl4OEgPHZCaOqAmL2g7xXJYKmJKHUnA0TVDaR4hAruiowyrmLEYKRg",
+	"ohxVQy4XpSbuiHi3AN0X3cXOI6BvloSSZSnt0Xd7wLMBlJqp29UYOgYFIwmDMT60u2t6A6qu0LnU2GZt",
+	"RL+q5Rip76SfQrC4fUkupBx3Z/9/EKQQGUu2NQkXW1dm+ISDnKkURREKm95VOVdPs1XLQjo8wQsIFN2G",
+	"gz9v7uNzmXg6L6D36rNWobNVeaG/pSoAhn337fnk9MXLSiUa/SBLe9zEHhEWIiMpLBlHEVeH4kv9c10h",
+	"UR5U1BX9RME4Ezwma8jS+qhvh3EqTUBXEgAVHlP1Z1WujCzgR5bZQkLKVEJlipgKB4H+GK6ohHce2R3s",
+	"PQ/9HA+V2TZcFCpVwZLqLM+o/X5XdQntuc1mhWPFKpWxa3Av6THiWJ3HR/XedXIs9qljkVDtDOPj4KGu",
+	"IBHGEzn3vOhxbvsIT9I7PWe0U9jf79Q/MyVQwzJOKvx4lY+b0Tq6GHXIZUf//VdjDIU17UyuNKJen3MO",
+	"1D2q22zqkgdhHIvxVQFq8EhdKxx5MJHGxDEVDwxCkYLQoeZokuHtlMp0zJ508UV7O/w20ELNYkt+w42P",
+	"NGKtPUTRCATQYQijXxkCJB2jVLz2MCzPJ2BrHKuDH3CPEeMmQg8Oo0IilpHmd+uwWFhhTESW4r04TJpg",
+	"7Zz0BySbtVBAwtFr5c3RXCBWB/JrvhRZJjaI/cibsqNeM0Uyhnd1EJQyRWgmONgLjUYZxCAJWrmg4/0J",
+	"RR/V1IjC29MxUtBlmpnzFHej8k/GAD766Kh/GmhpfI/Rmi8Mahrf7eF4pWaLDX3LfNSJUi/nvL/x42GW",
+	"xj5rZHrxEHDPx5229DeNkBlVEa06zB7n7qhfEVdTWarx91P8/wXjPAgu8zsU5ZGgKDlomlJN952hHnXv",
+	"ymPiWgrJciq3KCl5Djyt8yp9L5Im9hjYtoAq87EwHpDS0gQE2wejsh4PXFM7GWOhNd24d2iG/4qoHbcv",
+	"7ABlVtHjndvSsfI2CBB6ACLod0DPgYAe39KFzfUuF6Xe6r6L0sj7aEX3WX2EGoszM86qX8ywUlC7qWu2",
+	"ClyTMzDqTbmARGczowDpGDd+UJUC7pFiGj55w3eeQB/DIv7mDV6G2SNpkFF6imwQAHP1UPyLE2h3sW73",
+	"5wuaQ2am8k8C2uwC1rTNZCKZZgnNYmJYMCaWI2OSiQ0Rkris0a4DHI900VfPRuxP6H5Oya1vKbisLmro",
+	"uxd4s7e9u9S/0cCCw5OMmY21GRg8do1ZEVVAlgXrYG2Oumg93/LTvql6schY1bf7NoohvdG6oWL8rXg2",
+	"IMY7kKi7VBu9MkMWe5h35CV4h+uawXL9kA0egvsNmc1dN2OM0X7jb8sY1IzetoS0YpOO2H/mey9kL1jw",
+	"yWnxk+35se/27MFjNfWvwNUTRUYTqM4xuEy8S1VquLMVckUydgOEciJkCnjN+2YtjN5D6VPBa4P9cLFf",
+	"hsmGAJqyzEZcpmP7u9ahHek7aX071fzgpxg7KcUh76OG8HyaYWfKHlL/bbjHHVF7gOfTdTwcjb2F7kaR",
+	"32NMvRQhsIJ3hb93YUrl/qqzzkEiC8qo2DCur+v2Mnady7KXTCMvX/Nr/oYDefvm3XvCVP8VCXYw09q9",
+	"vSIROdQX0KHtqm7rt1cwG9mZd14RMI8dZAtfAXHNq7v1mSJLCXBGmCZ/F4zb05+y5NyeU/Pr5EKSFWhV",
+	"FfOZWkNazQkL/TGhmRL1+xCkIbys0GXX3NkGux5aXcOHxFgJUIRu6JakwgJpCPBArR6p9aP1ZQheqYKm",
+	"R1avnPAuzLSPsYD4SlvZLiSnW7IAPON1RF6jcGHP+dArDebX/IsKmPf0iJyT53d3RNGt8wo8cJoh6EYK",
+	"vnpFtEQHhgi3USytkxeOEvYm5hd3dzhVNysJWjKcviHjNZ97bzqYE3f8pIPNWbFb4EfkPd4PT43WnPuv",
+	"OZibNrbShudhc5oCKYvmtSjV5Nd4uwyWd675fGqvd1Nz8sVbidfQQKlQUT+NyXxqbwH5xxwnP58ikusf",
+	"c/KF9jyqqlWr0fwpUtteQEYWgJRB7+H87aWtLGUsAZe8rjzzgiZrmJweHUdxVMrMA+NtNpsjij8fCbma",
+	"ur5q+t3lxesf3r3GPo3jEH0rshzUN2/fm8eRd/XtI7WrEJ0cHdsuogBOCxadRc+Ojo+euWvUUAFPacGm",
+	"tyc1mGGK0e8/bL5dWOfNGABkpsvUrMA2qI6wtg392U/hcKJpMu28d+X+Y40J/ItItzteznHYSzm694Lc",
+	"t9Vsne/y3g9yenz8GR7v6hcDLwcJHNM6Ih/WgEA5pu1pTaLq25NYrTEXIt12XibiK0v/dUK73g0SegPR",
+	"p7xeJI6eWzKGetTkbt6ZEkfPT54d1v709MD2Xx7U/sWB839xfHpg+2cHtn9+UPs6jz26jx8cR1+zyuY3",
+	"XoF9wVSlI+yFXWth/F1KPKS4piuFHkyV5/hohm5UjMfqavrzDWzvp3gRJzKvQ5R1oY7yFuQEX59km9Zz",
+	"8eWmvmILoa0Y726GPQg8DGIcEUQe2DdEOP/kmmtjTCh6B1t0UV65+0wl0NwIqPIQ7e1XQM1xhnPEiLjr",
+	"JzQUMZmnVNO5tZJ4L5t7nY5YGi/pmmeMO29iztK5PQKn7CxPEFyK45K1MG4CBhjO/rrQw7lL8++o0pPX",
+	"pi0aS2/a6JcIThawZnaR1NHziFxZKbbY3gKPl5sgxVG7cgyMR2PfHsXFBu3qL25avxCzPPLLNf9lMpng",
+	"/+bHOTpNkM7JLwGs4hovnFd4xI/Y9tVVnlWHOq5yN9C6ZimjKy5U0w74inGoR3TwzDMyvwWZskTPYzLH",
+	"Ih5+qIPVuRsPUYZmLOoYYdngaM/I/Ibx1HQ0E8V/hcjmzi+25y3t7XWGjwRZUumGrRzLapYZVfoMiaJL",
+	"44nMVZnYawjn6MvMLShm3jCX6VEf8DRfzJ0rN3+iiIkAnppHRXHHPH+gOllf+sTuW+i+GeoISUwKkIlh",
+	"JOCJcHcl4iu83P2rzpu5wZd2ta3qI7/EKw5NF2lj2c/zXNFjXFN1NPS+sZaAdN821kLQ7L3a0rotO50H",
+	"I6lWv02sGLa9h8DbyvoLtVLYMfO/pm3+dW0PMi9Ziw1KUk/NYwlwt5GpCpij/diqivNb9WO7oNJf2Y/t",
+	"4XAe4seaGNoOY4xgIZRiJqL83Zf93Zf9vPrEy3+5C+qrpE6dxGqwpvVtlwMaJqnfmuRc1bY++Qa0e6/S",
+	"ZxRH94QBIaxeDnT0CKTzx2veChTXmFoFiQTtK+SaHI5e6/qK2CF6uUtkPyO93BMC9LrUmKN7DFJVas5o",
+	"skKKBJQisuS7aGPPCw5FPa9psib1cUdUmhjYvPJf/uvybGWBh/82os6piQzdtR61r9wZxc9oK6qzmwF6",
+	"23O63qJcye3IUyOffxbn/gzqHK2din0bbzutWZ3nJClWnR+PV3q+zQavkDZqifBWMN1infv7/wsAAP//",
 }
 
 // decodeSpec returns the embedded OpenAPI spec as raw JSON bytes,
