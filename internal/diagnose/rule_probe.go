@@ -129,6 +129,7 @@ func (catalogue) ProbeMisconfigured() rule {
 			_, noPath := says([]Value{p.event}, "statuscode: 404")
 			plain := saysAny(p.event, "server gave HTTP response to HTTPS client", "first record does not look like a TLS handshake")
 			secure := saysAny(p.event, "malformed HTTP response", "HTTP request to an HTTPS server")
+			changes := q.newProbe(s, p)
 			statement := ""
 			switch {
 			case !found && !numeric:
@@ -150,6 +151,10 @@ func (catalogue) ProbeMisconfigured() rule {
 				c.direct = compared
 				c.last.proof = append(c.last.proof, at(p.path))
 				statement = fmt.Sprintf("the %s of container %q asks for path %s, and the program answers 404: it does not serve that path", p.name(), s.container.name, p.path.Text())
+			case len(changes) > 0:
+				c.direct = compared
+				c.last.proof = append(c.last.proof, at(changes[0].from), at(changes[0].to))
+				statement = fmt.Sprintf("the newest revision changed nothing but the %s of container %q, with which the earlier one is ready: %s", p.name(), s.container.name, changes[0])
 			case found && refused && q.impatient(s, p):
 				c.direct = inferred
 				c.last.proof = append(c.last.proof, at(p.spec.At("initialDelaySeconds")), at(s.container.lastRun().place.At("finishedAt")))
@@ -173,6 +178,21 @@ func (catalogue) ProbeMisconfigured() rule {
 			return []answer{{cause: c}}
 		},
 	}
+}
+
+// newProbe returns what the newest revision changed in a probe, when it changed nothing else and Pods of the one before are
+// still ready; nil otherwise.
+func (q *inquiry) newProbe(s symptom, p *probe) []change {
+	u, ok := q.lastUpdate(s.object)
+	if !ok || len(u.goodPods) == 0 || q.rolloutSpeaksAgainst(u, s) {
+		return nil
+	}
+	for _, ch := range u.changes {
+		if !strings.Contains(ch.field, "containers["+s.container.name+"]."+p.kind+"Probe.") {
+			return nil // one that is new says nothing of how the program was before
+		}
+	}
+	return u.changes
 }
 
 // impatient reports whether a liveness probe has a program killed as soon as it may while that still starts: no startup probe holds it back,
