@@ -78,7 +78,7 @@ const (
 	ClassCronJobSuspended      incident.CauseClass = "cronjob-suspended"          // a CronJob is suspended; target: the CronJob
 	ClassCronJobInvalid        incident.CauseClass = "cronjob-invalid"            // a CronJob cannot start Jobs in time (deadline, concurrency, schedule); target: the CronJob
 	ClassNodePressure          incident.CauseClass = "node-pressure"              // a node evicts or refuses Pods for want of disk, memory or process ids; target: the Node
-	ClassSchedulerDown         incident.CauseClass = "scheduler-down"             // no scheduler works; target: its Pod or Deployment, else the kind of the scheduler that Pods name
+	ClassSchedulerDown         incident.CauseClass = "scheduler-down"             // no scheduler works; target: its Pod or Deployment, else the workload that names one which is not there
 	ClassProxyDown             incident.CauseClass = "kube-proxy-down"            // kube-proxy does not run on a node; target: its DaemonSet
 	ClassNetworkPluginDown     incident.CauseClass = "network-plugin-down"        // Pods get no network; target: the plugin's DaemonSet, else the Node
 	ClassGitOpsFailed          incident.CauseClass = "gitops-failed"              // a GitOps object cannot sync or synced what fails; target: that object
