@@ -273,6 +273,21 @@ func TestWhichAnalysisIsRead(t *testing.T) {
 	}
 }
 
+func TestEveryNamespace(t *testing.T) {
+	source := &cluster{answer: told(t, "oom-limit")}
+	source.answer.Incident.Resource = diagnose.WholeCluster
+	c := connect(t, newServer(t, source))
+	for _, arguments := range []string{`{"kind":"Pod","namespace":"*"}`, `{"kind":"Pod"}`, `{"kind":"Pod","namespace":"elsewhere"}`} {
+		r := c.call("list", arguments)
+		if found := len(r.Result.Objects) > 0; r.Analysis != "a1" || found == strings.Contains(arguments, "elsewhere") {
+			t.Errorf("list %s says %s", arguments, r.text)
+		}
+	}
+	if q := source.questions(); len(q) != 1 || q[0] != (mcp.Question{AllNamespaces: true}) {
+		t.Errorf("the source was asked %+v", q)
+	}
+}
+
 func TestWhatIsWrongIsAResult(t *testing.T) {
 	source := &cluster{answer: told(t, "oom-limit")}
 	c := connect(t, newServer(t, source))

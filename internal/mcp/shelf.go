@@ -60,9 +60,12 @@ func suspect(list []incident.Suspicion, e incident.Evidence) []incident.Suspicio
 	return list
 }
 
+// everyNamespace is what tools take for all of them.
+const everyNamespace = "*"
+
 // covers reports whether an analysis can tell anything about a namespace.
 func (a *analysis) covers(namespace string) bool {
-	if namespace == "" || a.reading.Case.Incident.Resource.Same(diagnose.WholeCluster) {
+	if namespace == "" || namespace == everyNamespace || a.reading.Case.Incident.Resource.Same(diagnose.WholeCluster) {
 		return true
 	}
 	c := a.view.Now().Contents()
@@ -170,6 +173,9 @@ func (s *shelf) choose(ctx context.Context, id, namespace string) (*analysis, er
 	defer release()
 	if a := s.latest(namespace); a != nil { // somebody else has read it meanwhile
 		return a, nil
+	}
+	if namespace == everyNamespace {
+		return s.readNow(ctx, Question{AllNamespaces: true})
 	}
 	return s.readNow(ctx, Question{Namespace: namespace})
 }

@@ -209,7 +209,7 @@ func list() (reason.Tool, error) {
 		if err != nil {
 			return out, err
 		}
-		ns := cmp.Or(in.Namespace, home(v))
+		ns := cmp.Or(in.Namespace, home(v), "*") // a whole cluster has no home
 		if unscoped[in.Kind] {
 			ns = ""
 		}
