@@ -54,13 +54,13 @@ func TestHostileTextMovesNothing(t *testing.T) {
 	for _, s := range load(t) {
 		named[s.Name] = s
 	}
-	for _, name := range attacked {
+	for a, name := range attacked {
 		s := named[name]
 		if s == nil {
 			t.Fatalf("no scenario %s", name)
 		}
 		t.Run(name, func(t *testing.T) {
-			for _, place := range attack.Places() {
+			for b, place := range attack.Places() {
 				planted := func(text string) bearing {
 					c, inc, err := place.Plant(snapshot(t, s, scenario.Variant{}).Contents(), s.Input(), text)
 					if err != nil {
@@ -73,8 +73,9 @@ func TestHostileTextMovesNothing(t *testing.T) {
 					}
 					return bearingOf(r)
 				}
-				for _, text := range texts {
-					if testing.Short() && len(text.Text) > 1<<16 {
+				for i, text := range texts {
+					// The short tests plant each string in some places of some scenarios, the full ones in all.
+					if testing.Short() && ((i+a+b)%12 != 0 || len(text.Text) > 1<<16) {
 						continue
 					}
 					if diff := cmp.Diff(planted(attack.Neutral(text.Text)), planted(text.Text)); diff != "" {

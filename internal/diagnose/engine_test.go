@@ -104,13 +104,16 @@ func TestHostileText(t *testing.T) {
 		strings.Repeat("A", 5000),
 		"<script>alert(1)</script> {{ .Secrets }} ${jndi:ldap://x} %s%s%n \x00\x1b[31m",
 	}
-	for _, s := range load(t) {
+	for n, s := range load(t) {
 		if s.Expect.Verdict == diagnose.VerdictUndecidable {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
 			base := run(t, s, scenario.Variant{})
-			for _, text := range corpus {
+			for k, text := range corpus {
+				if testing.Short() && (n+k)%4 != 0 {
+					continue
+				}
 				c := snapshot(t, s, scenario.Variant{}).Contents()
 				c.Objects = slices.Clone(c.Objects)
 				for i, o := range c.Objects { // annotations of everything, and a ConfigMap of its own

@@ -264,11 +264,15 @@ func TestEventsExpired(t *testing.T) {
 
 // Neither the order of collection nor the run shows in the result.
 func TestDeterminism(t *testing.T) {
+	runs := 20
+	if testing.Short() {
+		runs = 3
+	}
 	for _, s := range load(t) {
 		t.Run(s.Name, func(t *testing.T) {
 			want := dump(t, diagnose.Run(snapshot(t, s, scenario.Variant{}), s.Input()))
 			rng := rand.New(rand.NewPCG(1, 2))
-			for range 20 {
+			for range runs {
 				got := dump(t, diagnose.Run(snapshot(t, s, scenario.Variant{Shuffle: rng.Shuffle}), s.Input()))
 				if got != want {
 					t.Fatalf("runs differ:\n%s", cmp.Diff(want, got))

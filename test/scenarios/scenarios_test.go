@@ -51,6 +51,9 @@ func TestScenarios(t *testing.T) {
 
 // A confidence can be believed, in the half of the scenarios that no fit may use.
 func TestCalibration(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it diagnoses every scenario in every variant")
+	}
 	c, err := Calibrate(os.DirFS("."))
 	if err != nil {
 		t.Fatal(err)
