@@ -49,6 +49,9 @@ func (catalogue) NetworkPolicy() rule {
 // deniedCall evaluates the policies between a container's Pod and all the Pods behind a Service; it is denied when none of them can be
 // reached on any port that the container may mean.
 func (q *inquiry) deniedCall(s symptom, t tie) (*denial, *Object, int64) {
+	if selector := t.svc.At("spec", "selector"); selector.Known() && selector.Len() == 0 {
+		return q.deniedEndpoint(s, t)
+	}
 	var first *denial
 	var server *Object
 	var number int64
@@ -84,6 +87,29 @@ func (q *inquiry) deniedCall(s symptom, t tie) (*denial, *Object, int64) {
 		}
 	}
 	return first, server, number
+}
+
+// deniedEndpoint is deniedCall for a Service that selects no Pods, as that of the API server: policies see the addresses that
+// its EndpointSlices name.
+func (q *inquiry) deniedEndpoint(s symptom, t tie) (first *denial, behind *Object, number int64) {
+	for _, slice := range q.snap.Labelled("EndpointSlice", t.svc.ref.Namespace, map[string]string{"kubernetes.io/service-name": t.svc.ref.Name}) {
+		for _, p := range slice.At("ports").Items() {
+			for _, ep := range slice.At("endpoints").Items() {
+				for _, address := range ep.At("addresses").Items() {
+					outside := party{ip: address.Str()}
+					d := q.denied(egress(), podParty(s.object), outside, outside, p.At("port").IntOr(0), orElse(p.At("protocol").Str(), "TCP"),
+						func(policy *Object) bool { return q.youngerThan(policy, s.object) })
+					if d == nil || ep.At("targetRef").Exists() {
+						return nil, nil, 0
+					}
+					if first == nil {
+						first, behind, number = d, slice, p.At("port").IntOr(0)
+					}
+				}
+			}
+		}
+	}
+	return first, behind, number
 }
 
 // numberOf resolves a target port on a Pod; 0 when the Pod does not declare that name.
@@ -206,7 +232,13 @@ func (q *inquiry) deniedOutside(s symptom) []answer {
 		}
 		for _, a := range addressesIn(l.text) {
 			d := dependency{address: a}
-			if !a.sure || q.resolveDependency(&d, s.subject.Namespace) || q.isPodIP(a.host) {
+			if !a.sure || q.isPodIP(a.host) {
+				continue
+			}
+			if q.resolveDependency(&d, s.subject.Namespace) {
+				if out := q.deniedUnselected(s, d, l); out != nil {
+					return out
+				}
 				continue
 			}
 			number := a.port
@@ -225,6 +257,23 @@ func (q *inquiry) deniedOutside(s symptom) []answer {
 		}
 	}
 	return nil
+}
+
+// deniedUnselected answers for a container that cannot reach a Service which selects no Pods and which only its log names.
+func (q *inquiry) deniedUnselected(s symptom, d dependency, l spoken) []answer {
+	if d.svc == nil || !d.svc.At("spec", "selector").Known() || d.svc.At("spec", "selector").Len() > 0 {
+		return nil
+	}
+	denied, slice, number := q.deniedEndpoint(s, tie{dependency: d})
+	if denied == nil {
+		return nil
+	}
+	c := q.denialCause(s, denied, fmt.Sprintf("%s on port %d", d.ref, number))
+	c.direct = min(c.direct, compared)
+	c.params["SERVICE_NAME"] = d.ref.Name
+	c.last.proof = append(c.last.proof, l.cite)
+	via := []link{{s.subject, fmt.Sprintf("container %q cannot reach %s: %s", s.container.name, d.ref, quote(l.text)), []cite{l.cite}}, {d.ref, fmt.Sprintf("its addresses are those of %s", slice.ref), []cite{exists(slice)}}}
+	return []answer{{via: via, cause: c}}
 }
 
 // mayBeInside reports whether an address can be one of the cluster that was not read: a private one, or a name of two parts, which may be
