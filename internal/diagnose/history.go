@@ -117,7 +117,7 @@ func changes(from, to Value) []change {
 			}
 		}
 		if from.Text() != to.Text() || from.ok != to.ok {
-			if isEmpty(from) && isEmpty(to) {
+			if isEmpty(from) && isEmpty(to) || !from.Known() || !to.Known() { // what was not read of a revision may be as in the other one
 				return
 			}
 			out = append(out, change{field, from, to})

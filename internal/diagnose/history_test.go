@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -36,6 +37,30 @@ func TestChanges(t *testing.T) {
 				t.Errorf("changes (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// A table shows less of a revision than a description: what it leaves out is no change.
+func TestChangesNotRead(t *testing.T) {
+	template := func(image string, more map[string]any) map[string]any {
+		c := map[string]any{"name": "app", "image": image}
+		maps.Copy(c, more)
+		return map[string]any{"kind": "ReplicaSet", "metadata": map[string]any{"name": "r"}, "spec": map[string]any{"containers": []any{c}}}
+	}
+	row, err := NewPart(template("x:1", nil), []string{"/metadata/name"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := NewObject(template("x:2", map[string]any{"args": []any{"run"}}), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range changes(row.Root(), whole.Root()) {
+		got = append(got, c.String())
+	}
+	if diff := cmp.Diff([]string{"containers[app].image from x:1 to x:2"}, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 }
 

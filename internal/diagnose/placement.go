@@ -202,8 +202,8 @@ func schedulerReasons(message string) []string {
 }
 
 // schedulerSaysOnly reports whether nothing that was read of the nodes keeps the Pod away, and the scheduler gives one reason for all of them, those
-// set aside that keep workloads off on purpose.
-func (q *inquiry) schedulerSaysOnly(s symptom, phrase string) bool {
+// set aside that keep workloads off on purpose, and those that it gives beside.
+func (q *inquiry) schedulerSaysOnly(s symptom, phrase string, beside ...string) bool {
 	reasons := schedulerReasons(s.text.Str())
 	if len(q.placementOf(s).because) > 0 {
 		return false
@@ -214,6 +214,7 @@ func (q *inquiry) schedulerSaysOnly(s symptom, phrase string) bool {
 		case strings.Contains(r, phrase):
 			found = true
 		case strings.Contains(r, "node-role.kubernetes.io/"), strings.HasSuffix(r, "untolerated taint(s)"):
+		case slices.ContainsFunc(beside, func(b string) bool { return strings.Contains(r, b) }):
 		default:
 			return false
 		}

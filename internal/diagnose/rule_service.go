@@ -31,6 +31,17 @@ func nearMiss(selector, labels map[string]string) string {
 type candidate struct {
 	workload *Object
 	key      string
+	labels   Value // of its Pods
+}
+
+// podLabels is where the labels of a workload's Pods were read: of its template, or of a Pod when a table shows no more of the template
+// than what the workload selects by.
+func (q *inquiry) podLabels(w *Object) Value {
+	labels := templateOf(w).At("metadata", "labels")
+	if pods := q.snap.podsOf(w.ref); len(pods) > 0 && !w.Covers("/spec/template/metadata/labels/-") {
+		return pods[0].At("metadata", "labels")
+	}
+	return labels
 }
 
 // candidatesFor returns the workloads that a Service which selects nothing can have been meant for:
@@ -44,7 +55,8 @@ func (q *inquiry) candidatesFor(svc *Object) []candidate {
 			if _, owned := w.Owner(); owned {
 				continue
 			}
-			labels := templateOf(w).At("metadata", "labels").StrMap()
+			place := q.podLabels(w)
+			labels := place.StrMap()
 			if selects(selector, labels) {
 				return nil
 			}
@@ -56,7 +68,7 @@ func (q *inquiry) candidatesFor(svc *Object) []candidate {
 				}
 			}
 			if key != "" && q.servesPorts(svc, w) && !q.servedByOther(svc, labels) {
-				out = append(out, candidate{w, key})
+				out = append(out, candidate{w, key, place})
 			}
 		}
 	}
@@ -135,7 +147,7 @@ func (catalogue) ServiceSelector() rule {
 			candidates := q.candidatesFor(s.object)
 			if len(candidates) == 1 {
 				m := candidates[0]
-				label := templateOf(m.workload).At("metadata", "labels", m.key)
+				label := m.labels.At(m.key)
 				has := fmt.Sprintf("have no label %s", m.key)
 				if label.Exists() {
 					has = fmt.Sprintf("have %s=%s", m.key, label.Str())

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"slices"
 
 	"kubernaut.ai/kubernaut/internal/incident"
 )
@@ -167,7 +168,10 @@ func volumeNodeCause(claim *Object) *cause {
 
 // volumeNodeByMessage takes the scheduler's word when neither the node nor the volume could be judged.
 func volumeNodeByMessage(q *inquiry, s symptom) []answer {
-	if !q.schedulerSaysOnly(s, "volume node affinity conflict") && !q.schedulerSaysOnly(s, "no available volume zone") {
+	const elsewhere = "didn't match Pod's node affinity/selector" // the nodes that the Pod means are those that its volume is not on
+	if !slices.ContainsFunc([]string{"volume node affinity conflict", "no available volume zone", "didn't match PersistentVolume's node affinity"}, func(phrase string) bool {
+		return q.schedulerSaysOnly(s, phrase, elsewhere)
+	}) {
 		return nil
 	}
 	for _, r := range podReferences(s.object.At("spec")) {

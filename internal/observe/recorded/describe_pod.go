@@ -79,6 +79,20 @@ func (d *description) template(n *node, specAt string, withStatus bool) {
 	if sel := n.kid("Node-Selectors", "Node-Selector").pairs(); len(sel) > 0 {
 		d.from(n.kid("Node-Selectors", "Node-Selector"), sel, at("nodeSelector")...)
 	}
+	var spread []any
+	for _, line := range n.kid("Topology Spread Constraints").entries() {
+		if m := spreadOf.FindStringSubmatch(line); m != nil {
+			skew, _ := strconv.ParseInt(m[3], 10, 32)
+			c := map[string]any{"topologyKey": m[1], "whenUnsatisfiable": m[2], "maxSkew": skew}
+			if labels := labelPairs(m[4]); len(labels) > 0 {
+				c["labelSelector"] = map[string]any{"matchLabels": labels}
+			}
+			spread = append(spread, c)
+		}
+	}
+	if spread != nil {
+		d.from(n.kid("Topology Spread Constraints"), spread, at("topologySpreadConstraints")...)
+	}
 	var tolerations []any
 	for _, t := range n.kid("Tolerations").entries() {
 		tolerations = append(tolerations, toleration(t))
@@ -86,6 +100,21 @@ func (d *description) template(n *node, specAt string, withStatus bool) {
 	if tolerations != nil {
 		d.from(n.kid("Tolerations"), tolerations, at("tolerations")...)
 	}
+}
+
+var spreadOf = regexp.MustCompile(`^(\S+):(\w+) when max skew (\d+) is exceeded(?: for selector (.+))?$`)
+
+// labelPairs reads "a=b,c=d"; nil when it holds anything else, as a selector with a set does.
+func labelPairs(s string) map[string]any {
+	out := map[string]any{}
+	for part := range strings.SplitSeq(s, ",") {
+		k, v, ok := strings.Cut(part, "=")
+		if !ok || strings.ContainsAny(k+v, "!=() ") {
+			return nil
+		}
+		out[k] = v
+	}
+	return out
 }
 
 var portOf = regexp.MustCompile(`^(\d+)/(\w*)(?: \(([^)]+)\))?$`)

@@ -15,9 +15,9 @@ import (
 
 // finish merges all sightings into a snapshot.
 func (r *reader) finish() *Recording {
-	now, anchored := r.anchor()
 	main := r.mainNamespace()
 	r.place(main)
+	now, anchored := r.anchor() // an object's birth and its age may be known from texts of which one names no namespace
 	out := &Recording{Anchored: anchored, sources: map[incident.Ref][]placed{}}
 	merged := r.merge(out)
 	r.complete(merged)

@@ -433,6 +433,28 @@ func TestDirectories(t *testing.T) {
 	}
 }
 
+// An object's birth from a description and its age from a table that names no namespace tell the time of the recording.
+func TestAgeWithoutNamespace(t *testing.T) {
+	rec := readText(t, `NAME                  READY   UP-TO-DATE   AVAILABLE   AGE
+deployment.apps/web   1/1     1            1           32m
+
+Name:                   web
+Namespace:              shop
+CreationTimestamp:      Fri, 20 Nov 2026 10:00:00 +0000
+Selector:               app=web
+Replicas:               1 desired | 1 updated | 1 total | 1 available | 0 unavailable
+StrategyType:           RollingUpdate
+Pod Template:
+  Labels:  app=web
+  Containers:
+   server:
+    Image:  nginx
+`)
+	if got := rec.Snapshot.ObservedAt().Format("15:04"); got != "10:32" {
+		t.Errorf("collected at %s, want 10:32", got)
+	}
+}
+
 // Ages beside absolute times tell when the recording was made; what is not understood is listed.
 func TestTimesAndLeftovers(t *testing.T) {
 	rec := readText(t, `Our shop is down since this morning!

@@ -377,6 +377,17 @@ func scheduling(f line, space string, spec value) {
 	}
 	sort.Strings(tolerations)
 	multi(f, space, "Tolerations", tolerations)
+	var spread []string
+	for _, c := range spec.At("topologySpreadConstraints").Items() {
+		text := fmt.Sprintf("%s:%s when max skew %d is exceeded", c.At("topologyKey").Str(), c.At("whenUnsatisfiable").Str(), c.At("maxSkew").IntOr(1))
+		if selector := c.At("labelSelector", "matchLabels").StrMap(); len(selector) > 0 {
+			text += " for selector " + strings.Join(kv(selector, "="), ",")
+		}
+		spread = append(spread, text)
+	}
+	if len(spread) > 0 {
+		multi(f, space, "Topology Spread Constraints", spread)
+	}
 }
 
 func (p *printer) pod(f line, o *diagnose.Object) {

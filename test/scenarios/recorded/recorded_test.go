@@ -31,8 +31,8 @@ func load(t *testing.T) []*recorded.Case {
 // What happened on a real cluster is found, in whatever form it is met, as often as is said here: a share that may rise.
 func TestRecordings(t *testing.T) {
 	for form, share := range map[recorded.Form]float64{
-		recorded.Live: 0.87, recorded.LiveExpired: 0.83, recorded.YAML: 0.87, recorded.YAMLExpired: 0.83,
-		recorded.Text: 0.70, recorded.Bare: 0.50, recorded.Folder: 0.65,
+		recorded.Live: 0.96, recorded.LiveExpired: 0.91, recorded.YAML: 0.97, recorded.YAMLExpired: 0.92,
+		recorded.Text: 0.86, recorded.Bare: 0.68, recorded.Folder: 0.80,
 	} {
 		t.Run(string(form), func(t *testing.T) {
 			if testing.Short() && form != recorded.Live && form != recorded.Text {
