@@ -384,3 +384,29 @@ func TestNewRefusesBadOptions(t *testing.T) {
 		t.Error("no error for a negative limit")
 	}
 }
+
+// One question is one request, and tells what it found apart from what it could not read.
+func TestRead(t *testing.T) {
+	f := newFakeAPI(t)
+	f.lists["pods"] = []map[string]any{object("Pod", "a"), object("Pod", "b")}
+	f.override["/configmaps"] = refuse(http.StatusForbidden, "Forbidden")
+	live, err := observe.New(observe.Options{Config: &rest.Config{Host: f.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := live.Read(t.Context(), observe.Query{Ref: incident.Ref{Kind: "Pod", Namespace: "shop"}})
+	if err != nil || len(c.Objects) != 2 || len(c.Gaps) != 0 || f.pages["pods"] != 1 {
+		t.Errorf("Pods: %d objects, gaps %v, %d requests, %v", len(c.Objects), c.Gaps, f.pages["pods"], err)
+	}
+	c, err = live.Read(t.Context(), observe.Query{Ref: incident.Ref{Kind: "Secret", Namespace: "shop", Name: "gone"}})
+	if err != nil || len(c.Objects) != 0 || len(c.Reads) != 1 || c.Reads[0].Found != 0 {
+		t.Errorf("an absent Secret: %+v, %v", c, err)
+	}
+	c, err = live.Read(t.Context(), observe.Query{Ref: incident.Ref{Kind: "Pod", Namespace: "shop", Name: "a"}, Events: true})
+	if err != nil || len(c.Reads) != 1 || c.Reads[0].Selector != "involvedObject.kind=Pod,involvedObject.name=a" {
+		t.Errorf("events: %+v, %v", c, err)
+	}
+	if _, err = live.Read(t.Context(), observe.Query{Ref: incident.Ref{Kind: "ConfigMap", Namespace: "shop"}}); incident.KindOf(err) != incident.KindForbidden {
+		t.Errorf("forbidden ConfigMaps: %v", err)
+	}
+}

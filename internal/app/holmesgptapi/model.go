@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kubernaut.ai/kubernaut/internal/config"
+	"kubernaut.ai/kubernaut/internal/diagnose"
 	"kubernaut.ai/kubernaut/internal/investigate"
 	"kubernaut.ai/kubernaut/internal/observe"
 	"kubernaut.ai/kubernaut/internal/reason"
@@ -32,10 +33,8 @@ const reloadInterval = 5 * time.Second
 
 // models asks the model that is configured now, and the one that stands in for it. It is safe for concurrent use.
 type models struct {
-	catalog reason.Catalog
-	log     *slog.Logger
+	surroundings
 	metrics *guard.Metrics
-	watch   reason.Watch
 	reloads *prometheus.CounterVec
 	current atomic.Pointer[modelSet]
 }
@@ -46,12 +45,22 @@ type modelSet struct {
 	primary, fallback *reason.Reasoner
 }
 
-func newModels(cfg config.LLM, catalog reason.Catalog, watch reason.Watch, log *slog.Logger, registry prometheus.Registerer) (*models, error) {
+// surroundings are what models are told and asked through. Only log and registry are required.
+type surroundings struct {
+	catalog  reason.Catalog
+	live     reason.Live
+	watch    reason.Watch
+	log      *slog.Logger
+	registry prometheus.Registerer
+}
+
+func newModels(cfg config.LLM, around surroundings) (*models, error) {
+	registry := around.registry
 	metrics, err := guard.NewMetrics(registry)
 	if err != nil {
 		return nil, err
 	}
-	m := &models{catalog: catalog, log: log, metrics: metrics, watch: watch, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+	m := &models{surroundings: around, metrics: metrics, reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "holmesgpt_api", Name: "config_reload_total", Help: "Changes of the model's configuration, by whether they came into force.",
 	}, []string{"status"})}
 	if err := registry.Register(m.reloads); err != nil {
@@ -70,7 +79,7 @@ func newModels(cfg config.LLM, catalog reason.Catalog, watch reason.Watch, log *
 // NewReasoner returns what asks the model of a configuration, as the service would, without following changes of it. The
 // catalog is what the model's tools read.
 func NewReasoner(cfg config.LLM, catalog reason.Catalog) (investigate.Reasoner, error) {
-	return newModels(cfg, catalog, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	return newModels(cfg, surroundings{catalog: catalog, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()})
 }
 
 // Refine implements investigate.Reasoner. Without a model the outcome is the zero one. The fallback is asked
@@ -160,7 +169,7 @@ func (m *models) reasoner(cfg config.LLM, which config.Model) (*reason.Reasoner,
 			Model: vendor(cfg, which, client), Provider: which.Provider, Name: which.Name,
 			Retries: cfg.MaxRetries, MaxOutput: cfg.MaxTokensPerRequest, Metrics: m.metrics,
 		}),
-		Provider: which.Provider, Name: which.Name, Tools: registry, Catalog: m.catalog, Watch: m.watch,
+		Provider: which.Provider, Name: which.Name, Tools: registry, Catalog: m.catalog, Live: m.live, Watch: m.watch,
 		Prices: reason.Prices{Input: which.Prices.Input, Cached: which.Prices.Cached, Output: which.Prices.Output},
 		Budget: reason.Budget{
 			Turns: b.Turns, ToolCalls: b.ToolCalls, InputTokens: b.InputTokens, OutputTokens: b.OutputTokens, Cost: b.CostUSD,
@@ -210,4 +219,12 @@ func modelClient(which config.Model) (*http.Client, error) {
 		transport.TLSClientConfig.RootCAs = pool
 	}
 	return &http.Client{Transport: transport, CheckRedirect: post.NoRedirect}, nil
+}
+
+// reader lets a model's tools read what the snapshot does not hold, within the limits of an observation.
+type reader struct{ live *observe.Live }
+
+// Read implements reason.Live.
+func (r reader) Read(ctx context.Context, q reason.Question) (diagnose.Contents, error) {
+	return r.live.Read(ctx, observe.Query{Ref: q.Ref, Events: q.Events, Log: q.Log})
 }

@@ -49,7 +49,7 @@ func TestModels(t *testing.T) {
 	c := modelCase(t)
 	refined := func(cfg config.LLM) reason.Outcome {
 		t.Helper()
-		m, err := newModels(cfg, nil, nil, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+		m, err := newModels(cfg, surroundings{log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +80,7 @@ func TestModels(t *testing.T) {
 func TestModelsReload(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		registry := prometheus.NewRegistry()
-		m, err := newModels(configured("openai", "one", "http://a/v1"), nil, nil, slog.New(slog.DiscardHandler), registry)
+		m, err := newModels(configured("openai", "one", "http://a/v1"), surroundings{log: slog.New(slog.DiscardHandler), registry: registry})
 		if err != nil {
 			t.Fatal(err)
 		}

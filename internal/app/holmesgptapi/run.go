@@ -95,7 +95,17 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 	}()
 
 	board := hapi.NewBoard()
-	models, err := newModels(cfg.LLM, storage, func(ctx context.Context, p reason.Progress) { board.Post(ctx, stepModel, p) }, log, registry)
+	live, err := cluster(cfg, o, log)
+	if err != nil {
+		return err
+	}
+	around := surroundings{
+		catalog: storage, watch: func(ctx context.Context, p reason.Progress) { board.Post(ctx, stepModel, p) }, log: log, registry: registry,
+	}
+	if live != nil {
+		around.live = reader{live}
+	}
+	models, err := newModels(cfg.LLM, around)
 	if err != nil {
 		return err
 	}
@@ -105,7 +115,7 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 		go func() { defer close(done); models.follow(following, o.Reload) }()
 		defer func() { stop(); <-done }()
 	}
-	investigator, checks, err := investigator(cfg, o, storage, trail, models, board, log)
+	investigator, checks, err := investigator(cfg, live, storage, trail, models, board, log)
 	if err != nil {
 		return err
 	}
@@ -126,25 +136,29 @@ func Run(ctx context.Context, cfg config.HolmesGPTAPI, o Options) (err error) {
 	return serve(ctx, api, cfg, o, log)
 }
 
-// investigator returns the pipeline over the live cluster, or the mock, and what readiness asks.
-func investigator(cfg config.HolmesGPTAPI, o Options, storage *dsapi.Client, trail *audit.Client, models *models, board *hapi.Board, log *slog.Logger) (hapi.Investigator, []hapi.Check, error) {
+// cluster returns what reads the cluster to investigate; nil in mock mode, which reads none.
+func cluster(cfg config.HolmesGPTAPI, o Options, log *slog.Logger) (*observe.Live, error) {
 	if cfg.Mock {
-		log.Warn("mock mode: answers come from fixed tables")
-		return investigate.NewMock(trail, time.Now), nil, nil
+		return nil, nil
 	}
-	cluster, err := clusterConfig(cfg.Kubernetes.Kubeconfig, o.Rest)
+	access, err := clusterConfig(cfg.Kubernetes.Kubeconfig, o.Rest)
 	if err != nil {
-		return nil, nil, fmt.Errorf("find the cluster to investigate: %w", err)
+		return nil, fmt.Errorf("find the cluster to investigate: %w", err)
 	}
 	var measured *observe.Prometheus
 	if cfg.Observe.PrometheusURL != "" {
 		measured = &observe.Prometheus{URL: cfg.Observe.PrometheusURL}
 	}
-	live, err := observe.New(observe.Options{Config: cluster, Prometheus: measured, Logger: log, Limits: observe.Limits{
+	return observe.New(observe.Options{Config: access, Prometheus: measured, Logger: log, Limits: observe.Limits{
 		Timeout: cfg.Observe.Timeout, MaxObjects: cfg.Observe.MaxObjects, MaxBytes: cfg.Observe.MaxBytes, LogLines: cfg.Observe.MaxLogLines,
 	}})
-	if err != nil {
-		return nil, nil, err
+}
+
+// investigator returns the pipeline over the live cluster, or the mock, and what readiness asks.
+func investigator(cfg config.HolmesGPTAPI, live *observe.Live, storage *dsapi.Client, trail *audit.Client, models *models, board *hapi.Board, log *slog.Logger) (hapi.Investigator, []hapi.Check, error) {
+	if cfg.Mock {
+		log.Warn("mock mode: answers come from fixed tables")
+		return investigate.NewMock(trail, time.Now), nil, nil
 	}
 	pipeline, err := investigate.New(investigate.Options{
 		Observer: live, Catalog: storage, Bundles: storage, Audit: trail, Encode: observe.Encode,

@@ -27,7 +27,7 @@ func TestModelsAreWatched(t *testing.T) {
 		}
 		kinds = append(kinds, p.Kind)
 	}
-	m, err := newModels(configured("openai", "good", stub.URL+"/v1"), nil, watch, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	m, err := newModels(configured("openai", "good", stub.URL+"/v1"), surroundings{watch: watch, log: slog.New(slog.DiscardHandler), registry: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
