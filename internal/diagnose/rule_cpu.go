@@ -17,7 +17,7 @@ func (catalogue) CPUThrottled() rule {
 		explains: []symptomKind{containerNotReady, containerDying},
 		why: func(q *inquiry, s symptom) []answer {
 			p := q.failingProbe(s)
-			if p == nil || !p.event.Exists() || !timesOut(p.event.Str()) {
+			if p == nil || p.event.Exists() && !timesOut(p.event.Str()) {
 				return nil
 			}
 			limit := s.container.spec.At("resources", "limits", "cpu")
@@ -31,8 +31,13 @@ func (catalogue) CPUThrottled() rule {
 				signals: []string{"CPUThrottled", "Unhealthy"}, depends: []string{"PodMetrics"},
 				params: map[string]string{"CONTAINER": s.container.name, "CPU_LIMIT": limit.Text()},
 				last: link{
-					target, fmt.Sprintf("container %q may use %s of a CPU, and its %s times out", s.container.name, limit.Text(), p.name()), []cite{at(limit), at(p.event)},
+					target, fmt.Sprintf("container %q may use %s of a CPU, and its %s times out", s.container.name, limit.Text(), p.name()), []cite{at(limit)},
 				},
+			}
+			if p.event.Exists() {
+				c.last.proof = append(c.last.proof, at(p.event))
+			} else {
+				c.last.statement = fmt.Sprintf("container %q may use %s of a CPU, and its %s fails", s.container.name, limit.Text(), p.name())
 			}
 			used := q.cpuUse(s)
 			if n, known := milli(used); known && allowed > 0 {
@@ -42,7 +47,7 @@ func (catalogue) CPUThrottled() rule {
 				c.direct = compared
 				c.last.statement += fmt.Sprintf("; it uses %s", used.Text())
 				c.last.proof = append(c.last.proof, at(used))
-			} else if allowed <= tinyCPU {
+			} else if allowed <= tinyCPU && p.event.Exists() {
 				c.direct = inferred
 			}
 			held, much, measured := q.throttled(s)
@@ -54,7 +59,7 @@ func (catalogue) CPUThrottled() rule {
 			case measured && !used.Exists(): // the probe is slow for another reason
 				return nil
 			}
-			if u, updated := q.lastUpdate(s.object); updated {
+			if u, updated := q.lastUpdate(s.object); updated && (p.event.Exists() || c.direct > 0) {
 				for _, ch := range u.changes {
 					before, known := milli(ch.from)
 					if ch.concerns(s.container.name) && strings.HasSuffix(ch.field, "resources.limits.cpu") && known && before > allowed {
@@ -67,7 +72,7 @@ func (catalogue) CPUThrottled() rule {
 			if c.direct == 0 {
 				return nil
 			}
-			c.wanted = []wanted{{"metrics of the container's CPU use and throttling", used.Exists() || measured}}
+			c.wanted = []wanted{{"metrics of the container's CPU use and throttling", used.Exists() || measured}, {"events Unhealthy about " + s.subject.String(), p.event.Exists()}}
 			c.summary = fmt.Sprintf("%s is slowed by its CPU limit: %s.", target, c.last.statement)
 			return []answer{{cause: c}}
 		},
