@@ -192,10 +192,12 @@ func (q *inquiry) resolveDependency(d *dependency, ns string) bool {
 	parts := strings.Split(d.host, ".")
 	if isNumber(parts[len(parts)-1]) {
 		d.svc = q.services().byIP[d.host]
-		if d.svc != nil {
-			d.ref = d.svc.ref
+		if d.svc == nil {
+			q.snap.wantKind("Service", "") // an address may be that of any
+			return false
 		}
-		return d.svc != nil
+		d.ref = d.svc.ref
+		return true
 	}
 	name, inCluster := parts[0], false
 	switch {
