@@ -49,6 +49,7 @@ func (a Access) allow(at *net.TCPAddr) error {
 func (s *Server) Handler(a Access) http.Handler {
 	protocol := sdk.NewStreamableHTTPHandler(func(*http.Request) *sdk.Server { return s.sdk }, &sdk.StreamableHTTPOptions{
 		Stateless: true, JSONResponse: true, MaxRequestBodyBytes: maxRequest, PropagateRequestCancellation: true,
+		DisableLocalhostProtection: true, // it knows no Hosts: hostAllowed is what protects
 	})
 	mux := http.NewServeMux()
 	mux.Handle(Path, protocol)

@@ -90,6 +90,7 @@ func TestWhoComesIn(t *testing.T) {
 	}{
 		{name: "a client", address: open, want: http.StatusOK},
 		{name: "by the name localhost", address: open, host: "localhost:80", want: http.StatusOK},
+		{name: "by a name of ours", address: open, host: "kubernaut.example:443", want: http.StatusOK},
 		{name: "by a name of somebody's", address: open, host: "rebound.example", want: http.StatusForbidden},
 		{name: "by a name that begins like one of ours", address: open, host: "localhost.example", want: http.StatusForbidden},
 		{name: "a page of another origin", address: open, header: map[string]string{"Origin": "https://evil.example"}, want: http.StatusForbidden},
@@ -139,7 +140,6 @@ func TestWhoComesIn(t *testing.T) {
 
 func TestAddressesThatNeedAToken(t *testing.T) {
 	s := newServer(t, &cluster{answer: told(t, "oom-limit")})
-	ready := func(addr net.Addr) { t.Errorf("it listens on %s", addr) }
 	for _, row := range []struct {
 		address string
 		access  mcp.Access
@@ -152,7 +152,14 @@ func TestAddressesThatNeedAToken(t *testing.T) {
 		{"127.0.0.1:0", mcp.Access{Token: "short"}},
 		{"127.0.0.1", mcp.Access{}},
 	} {
-		if err := s.ListenAndServe(t.Context(), row.address, row.access, ready); incident.KindOf(err) != incident.KindInvalid {
+		ctx, stop := context.WithCancel(t.Context())
+		ready := func(addr net.Addr) {
+			t.Errorf("it listens on %s", addr)
+			stop()
+		}
+		err := s.ListenAndServe(ctx, row.address, row.access, ready)
+		stop()
+		if incident.KindOf(err) != incident.KindInvalid {
 			t.Errorf("%q with %+v: got %v, want an invalid address", row.address, row.access, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 	"go.uber.org/goleak"
@@ -356,6 +357,47 @@ func TestVerdictIsBoundedAndVisible(t *testing.T) {
 	}
 	if len(r.Suspicious) != 1 || r.Suspicious[0].Evidence != c.Result.Evidence[0].ID {
 		t.Errorf("suspicious is %+v", r.Suspicious)
+	}
+}
+
+// silent is a cluster that does not answer.
+type silent struct{}
+
+func (silent) Read(ctx context.Context, _ mcp.Question) (mcp.Reading, error) {
+	<-ctx.Done()
+	return mcp.Reading{}, incident.Errorf(incident.KindTimeout, "observe", "%w", ctx.Err())
+}
+
+func TestCallsEndInTime(t *testing.T) {
+	s, err := mcp.New(mcp.Options{Source: silent{}, CallTimeout: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := connect(t, s)
+	var wg sync.WaitGroup
+	for range 3 { // one reads, the others wait for their turn
+		wg.Go(func() {
+			if r := c.call("analyze", `{}`); r.Kind != incident.KindTimeout {
+				t.Errorf("got %s", r.text)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestNewRefuses(t *testing.T) {
+	twice, err := reason.NewTool("analyze", "", func(context.Context, *reason.View, mcp.Question) (reason.Output, error) { return reason.Output{}, nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, err := reason.NewRegistry(twice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []mcp.Options{{}, {Source: silent{}, Registry: registry}} {
+		if _, err := mcp.New(o); incident.KindOf(err) != incident.KindInvalid {
+			t.Errorf("got %v", err)
+		}
 	}
 }
 
