@@ -86,7 +86,35 @@ func (q *inquiry) misnamed(s symptom, t tie) *misnaming {
 		m.suggest["SUGGESTED_HOST"] = near
 		return m
 	}
+	if svc := q.kindred(t.ref, t.port); svc != nil && !isOwnService(svc, s.object) {
+		m.statement += fmt.Sprintf("; of the Services that are there only %q serves port %d, and the one name holds the other", svc.ref.Name, t.port)
+		m.proof = append(m.proof, exists(svc), at(svc.At("spec", "ports")))
+		m.suggest["SUGGESTED_HOST"] = svc.ref.Name
+		return m
+	}
 	return nil
+}
+
+// kindred returns the one Service that serves the port which is called under another name, when all words of the one name are
+// in the other, as in "redis" and "redis-master"; nil when there is none, or more than one.
+func (q *inquiry) kindred(ref incident.Ref, port int64) *Object {
+	if port <= 0 {
+		return nil
+	}
+	called := strings.Split(ref.Name, "-")
+	var found *Object
+	for _, svc := range q.snap.Kind(ref.Kind, ref.Namespace) {
+		words := strings.Split(svc.ref.Name, "-")
+		missing := func(in []string) func(string) bool { return func(w string) bool { return !slices.Contains(in, w) } }
+		if !q.servesPort(svc, port) || slices.ContainsFunc(called, missing(words)) && slices.ContainsFunc(words, missing(called)) {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = svc
+	}
+	return found
 }
 
 // formerAddress returns what the variable said before the last rollout, when that names a Service that exists.

@@ -13,7 +13,7 @@ import (
 // complete adds what follows from the names that controllers give, and what tables say of containers.
 func (r *reader) complete(merged map[key]*sighting) {
 	keys := slices.SortedFunc(maps.Keys(merged), compareKeys)
-	spoken := r.spokenOf()
+	spoken, pulled := r.spokenOf(), r.pulledBy()
 	for _, k := range keys {
 		if k.kind == "ReplicaSet" || k.kind == "Job" {
 			ownByName(merged, merged[k])
@@ -34,7 +34,7 @@ func (r *reader) complete(merged map[key]*sighting) {
 			inherit(pod, owner)
 		}
 		if pod.pod != nil && pod.fields != nil {
-			containers(pod, owner, spoken[nameKey{pod.namespace, pod.name}])
+			containers(pod, owner, spoken[nameKey{pod.namespace, pod.name}], pulled[nameKey{pod.namespace, pod.name}])
 		}
 	}
 }
@@ -145,19 +145,41 @@ func own(s *sighting, res resource, name string) {
 	set(s.tree, []any{map[string]any{"apiVersion": res.apiVersion, "kind": res.kind, "name": name, "controller": true}}, "metadata", "ownerReferences")
 }
 
-// stub makes the ReplicaSet between a Pod and a Deployment that were both recorded.
+// encoded is what the Deployment controller makes hashes of: no vowels, and no digit that looks like one.
+var encoded = regexp.MustCompile(`^[bcdfghjklmnpqrstvwxz2456789]{8,10}$`)
+
+// fromTemplate reports whether a Pod's ReplicaSet was made by a Deployment: the Pod carries its hash as a label, or, where no
+// labels were recorded, the suffix is such a hash and the Pod's own five characters are of the same alphabet.
+func fromTemplate(pod *sighting, hash string) bool {
+	meta, _ := pod.tree["metadata"].(map[string]any)
+	if labels, ok := meta["labels"].(map[string]any); ok {
+		return labels["pod-template-hash"] == hash
+	}
+	own := pod.name[strings.LastIndexByte(pod.name, '-')+1:]
+	return encoded.MatchString(hash) && len(own) == 5 && encoded.MatchString(own+"bcd")
+}
+
+// stub makes the ReplicaSet between a Pod and a Deployment that was recorded, or that must be there.
 func stub(merged map[key]*sighting, pod *sighting, name string) bool {
 	k := key{"apps", "ReplicaSet", pod.namespace, name}
 	if merged[k] != nil {
 		return true
 	}
 	i := strings.LastIndexByte(name, '-')
-	if i <= 0 || merged[key{"apps", "Deployment", pod.namespace, name[:i]}] == nil || !generated["ReplicaSet"].suffix.MatchString(name[i+1:]) {
+	if i <= 0 || !generated["ReplicaSet"].suffix.MatchString(name[i+1:]) {
 		return false
 	}
-	s := &sighting{res: kinds["ReplicaSet"], namespace: pod.namespace, known: true, name: name, tree: map[string]any{}, fields: []string{}, src: Source{pod.src.File, pod.src.Line, FormDerived}}
-	own(s, kinds["Deployment"], name[:i])
-	merged[k] = s
+	derived := func(kind, name string) *sighting {
+		return &sighting{res: kinds[kind], namespace: pod.namespace, known: true, name: name, tree: map[string]any{}, fields: []string{}, src: Source{pod.src.File, pod.src.Line, FormDerived}}
+	}
+	if above := (key{"apps", "Deployment", pod.namespace, name[:i]}); merged[above] == nil {
+		if !fromTemplate(pod, name[i+1:]) {
+			return false
+		}
+		merged[above] = derived("Deployment", name[:i])
+	}
+	merged[k] = derived("ReplicaSet", name)
+	own(merged[k], kinds["Deployment"], name[:i])
 	return true
 }
 
@@ -200,7 +222,7 @@ func inherit(pod, owner *sighting) {
 
 // containers makes container statuses of what a table says, when nothing better was recorded. Which of several
 // containers it is of which the STATUS speaks is not known, unless an event or a log names one.
-func containers(pod, owner *sighting, named string) {
+func containers(pod, owner *sighting, named, image string) {
 	status, _ := pod.tree["status"].(map[string]any)
 	if status["containerStatuses"] != nil || status["initContainerStatuses"] != nil {
 		return
@@ -237,8 +259,36 @@ func containers(pod, owner *sighting, named string) {
 	}
 	set(pod.tree, []any{entry}, "status", list)
 	if spec[specs] == nil {
-		set(pod.tree, []any{map[string]any{"name": name}}, "spec", specs)
+		container := map[string]any{"name": name}
+		if image != "" && row.total == 1 && !init {
+			container["image"] = image
+		}
+		set(pod.tree, []any{container}, "spec", specs)
 	}
+}
+
+// pulling is how the kubelet names the image that it pulls for a Pod.
+var pulling = regexp.MustCompile(`(?i)pull(?:ing)? image "([^"\s]+)"`)
+
+// pulledBy returns, by Pod, the one image that its events speak of pulling; "" when they name several.
+func (r *reader) pulledBy() map[nameKey]string {
+	out := map[nameKey]string{}
+	for _, e := range r.events {
+		object, _ := e.tree["involvedObject"].(map[string]any)
+		message, _ := e.tree["message"].(string)
+		m := pulling.FindStringSubmatch(message)
+		if object["kind"] != "Pod" || m == nil {
+			continue
+		}
+		name, _ := object["name"].(string)
+		k := nameKey{e.namespace, name}
+		if have, ok := out[k]; ok && have != m[1] {
+			out[k] = ""
+			continue
+		}
+		out[k] = m[1]
+	}
+	return out
 }
 
 // stateOf is a container's state by a Pod's STATUS.

@@ -110,6 +110,7 @@ func TestForms(t *testing.T) {
 NAME                   READY   STATUS             RESTARTS        AGE
 web-7c9d5f4b8-x2k4p    0/1     CrashLoopBackOff   12 (2m30s ago)  41m
 db-0                   1/1     Running            0               3d4h
+load-data-abcde-x2k4p  1/1     Running            0               3d4h
 `, facts{
 			"Pod default/web-7c9d5f4b8-x2k4p /status/containerStatuses/0/state/waiting/reason": "CrashLoopBackOff",
 			"Pod default/web-7c9d5f4b8-x2k4p /status/containerStatuses/0/restartCount":         "12",
@@ -118,7 +119,11 @@ db-0                   1/1     Running            0               3d4h
 			"Covers Pod default/db-0 /metadata/labels":                                         "false",
 			"Covers Pod default/db-0 /spec/nodeName":                                           "false",
 			"Knows Pod default/other":                                                          "unknown",
-			"Pod default/web-7c9d5f4b8-x2k4p /metadata/ownerReferences/0":                      "(none)",
+			// The suffix can only be a template's hash; that of the other Pod is none.
+			"Pod default/web-7c9d5f4b8-x2k4p /metadata/ownerReferences/0/name":  "web-7c9d5f4b8",
+			"ReplicaSet default/web-7c9d5f4b8 /metadata/ownerReferences/0/name": "web",
+			"Covers Deployment default/web /spec/replicas":                      "false",
+			"Pod default/load-data-abcde-x2k4p /metadata/ownerReferences/0":     "(none)",
 		}},
 		{"a command in markdown with a prompt, in a quotation", "Hi, see below.\n\n```\nme@host:~$ kubectl -n shop get po,deploy -o wide\nNAME            READY   STATUS    RESTARTS   AGE   IP           NODE     NOMINATED NODE   READINESS GATES\npod/web-abcde   1/1     Running   0          5m    10.1.2.3     node-a   <none>           <none>\n\nNAME                  READY   UP-TO-DATE   AVAILABLE   AGE   CONTAINERS   IMAGES       SELECTOR\ndeployment.apps/web   1/1     1            1           5m    server       nginx:1.27   app=web\n```\n", facts{
 			"Pod shop/web-abcde /spec/nodeName":                       "node-a",
