@@ -83,7 +83,7 @@ func (w *writer) write(roots []root, ranked []explanation, own []*Object) Result
 		if i == maxNotes {
 			break
 		}
-		r.Noise = append(r.Noise, Note{Subject: n.subject, Statement: n.statement, Reason: n.reason, Evidence: w.ledger.enter(n.proof)})
+		r.Noise = append(r.Noise, Note{Subject: n.subject, Statement: worded(n.statement), Reason: n.reason, Evidence: w.ledger.enter(n.proof)})
 	}
 	r.Gaps = w.gaps(r.Verdict, primary)
 	r.ReadNext = q.readNext(r.Verdict, primary, open)
@@ -93,9 +93,13 @@ func (w *writer) write(roots []root, ranked []explanation, own []*Object) Result
 	case VerdictUndecidable:
 		r.Summary = w.undecidedSummary(r, open)
 	}
+	r.Summary = worded(r.Summary)
 	r.Evidence = w.ledger.list
 	return r
 }
+
+// worded says "its container" of one whose name was not recorded, as in a table of Pods.
+func worded(text string) string { return strings.ReplaceAll(text, `container ""`, "its container") }
 
 // firstSign is the earliest time at which one of the symptoms is known to have begun.
 func firstSign(symptoms ...symptom) time.Time {
@@ -129,13 +133,13 @@ func (w *writer) accountedFor(primary, e explanation) bool {
 }
 
 func (w *writer) link(l link) incident.Link {
-	return incident.Link{Subject: l.subject, Statement: l.statement, Evidence: w.ledger.enter(l.proof)}
+	return incident.Link{Subject: l.subject, Statement: worded(l.statement), Evidence: w.ledger.enter(l.proof)}
 }
 
 func (w *writer) cause(e explanation) incident.Cause {
 	q := w.q
 	c := incident.Cause{
-		Class: e.cause.class, Target: e.cause.target, Summary: e.cause.summary, Severity: q.severity(e),
+		Class: e.cause.class, Target: e.cause.target, Summary: worded(e.cause.summary), Severity: q.severity(e),
 		SignalTypes: e.cause.signals, Confidence: e.score, Factors: slices.Clone(e.cause.factors), Parameters: q.parameters(e),
 	}
 	for _, l := range shorten(e.chain) {
