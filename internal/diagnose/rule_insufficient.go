@@ -117,10 +117,16 @@ func insufficientByMessage(q *inquiry, s symptom) []answer {
 			continue
 		}
 		target := q.owner(s.object)
+		params := map[string]string{"RESOURCE": resource, "REQUESTED": quantity(resource, need)}
+		statement, proof := fmt.Sprintf("each Pod asks for %s of %s, which the nodes lack", quantity(resource, need), resource), requestCites(s.object, resource)
+		if !s.object.Covers("/spec/containers") { // a table says nothing of requests
+			delete(params, "REQUESTED")
+			statement, proof = fmt.Sprintf("each Pod asks for more %s than the nodes have left", resource), []cite{at(s.text)}
+		}
 		c := &cause{
 			class: ClassInsufficientResources, target: target, detail: resource, direct: reported, timing: timingUnrelated, depends: []string{"Node"},
-			params:  map[string]string{"RESOURCE": resource, "REQUESTED": quantity(resource, need)},
-			last:    link{target, fmt.Sprintf("each Pod asks for %s of %s, which the nodes lack", quantity(resource, need), resource), requestCites(s.object, resource)},
+			params:  params,
+			last:    link{target, statement, proof},
 			summary: fmt.Sprintf("%s cannot be scheduled: the nodes lack %s.", target, resource),
 		}
 		return []answer{{cause: q.scheduling(s, c)}}

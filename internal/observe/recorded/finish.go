@@ -15,6 +15,7 @@ import (
 
 // finish merges all sightings into a snapshot.
 func (r *reader) finish() *Recording {
+	r.ownLoose()
 	main := r.mainNamespace()
 	r.place(main)
 	now, anchored := r.anchor() // an object's birth and its age may be known from texts of which one names no namespace

@@ -266,6 +266,7 @@ type reader struct {
 	objects  []*sighting
 	events   []*sighting
 	logs     []*logPart
+	unowned  []looseEvents
 	reads    []diagnose.Read
 	pending  []*diagnose.Read // lists and gets in a namespace that is not known yet
 	gaps     []diagnose.Gap

@@ -172,7 +172,7 @@ func (r *reader) section(p *piece) {
 		}
 		rest := p.lines[i:]
 		n := 0
-		for _, read := range []func(*piece, []line) int{r.message, r.document, r.table, r.description, r.eventLines, r.canI, r.rollout, r.version, r.journalBlock, r.logShape} {
+		for _, read := range []func(*piece, []line) int{r.message, r.document, r.loose, r.table, r.description, r.eventLines, r.canI, r.rollout, r.version, r.journalBlock, r.logShape} {
 			if n = read(p, rest); n > 0 {
 				break
 			}
