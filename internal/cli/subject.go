@@ -126,7 +126,11 @@ func (s subject) inSnapshot(snap *diagnose.Snapshot) (incident.Ref, error) {
 		return incident.Ref{Kind: "Namespace", Name: s.namespace}, nil
 	case s.kind == "":
 		if ns := onlyNamespace(snap); ns != "" && !s.all {
-			return incident.Ref{Kind: "Namespace", Name: ns}, nil
+			// What is wrong may be outside the namespace, on a node for example.
+			ref := incident.Ref{Kind: "Namespace", Name: ns}
+			if decides(snap, ref) || !decides(snap, diagnose.WholeCluster) {
+				return ref, nil
+			}
 		}
 		return diagnose.WholeCluster, nil
 	}
@@ -156,6 +160,11 @@ func (s subject) inSnapshot(snap *diagnose.Snapshot) (incident.Ref, error) {
 		namespace = "default"
 	}
 	return s.refOf(res, namespace), nil
+}
+
+// decides reports whether the engine finds a cause when it is asked about ref.
+func decides(snap *diagnose.Snapshot, ref incident.Ref) bool {
+	return diagnose.Run(snap, incident.Incident{Resource: ref}).Verdict == diagnose.VerdictCause
 }
 
 // onlyNamespace is the one namespace that a recording is about, as far as it tells; "" when there are several. Those of

@@ -2,6 +2,7 @@ package diagnose
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -115,7 +116,35 @@ func missingObjects(q *inquiry, s symptom, kind string, build func(r reference, 
 		}
 		out = append(out, answer{via: []link{{s.subject, r.use(), []cite{at(r.name)}}}, cause: c})
 	}
+	if len(out) == 0 && !s.object.Covers("/spec/containers") {
+		if c := q.saidMissing(s, kind, build); c != nil {
+			out = append(out, answer{cause: c})
+		}
+	}
 	return out
+}
+
+// absentObject is how the kubelet says that an object does not exist.
+var absentObject = regexp.MustCompile(`\b(secret|configmap) "([a-z0-9][a-z0-9.-]*)" not found`)
+
+// saidMissing takes the kubelet's word for what a Pod names of which the spec was not read.
+func (q *inquiry) saidMissing(s symptom, kind string, build func(r reference, ref incident.Ref) *cause) *cause {
+	for _, message := range q.messagesAbout(s) {
+		m := absentObject.FindStringSubmatch(message.Str())
+		if m == nil || m[1] != strings.ToLower(kind) {
+			continue
+		}
+		ref := incident.Ref{APIVersion: "v1", Kind: kind, Namespace: s.subject.Namespace, Name: m[2]}
+		if q.snap.Knows(ref) == Present {
+			continue
+		}
+		c := build(reference{kind: kind}, ref)
+		c.target, c.detail, c.timing, c.direct, c.depends = q.owner(s.object), ref.Name, timingUnrelated, reported, []string{kind}
+		c.summary = fmt.Sprintf("%s cannot start its Pods: %s %q does not exist in namespace %s.", c.target, kind, ref.Name, ref.Namespace)
+		c.last = link{ref, fmt.Sprintf("%s %q does not exist", kind, ref.Name), []cite{at(message)}}
+		return c
+	}
+	return nil
 }
 
 // unmade returns the symptom of a custom resource that is not well and is to make an absent object: its spec names it, or

@@ -81,6 +81,26 @@ Events:
   ----     ------            ----                ----               -------
   Warning  FailedScheduling  2m (x5 over 22m)    default-scheduler  0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, 2 Insufficient memory. preemption: 0/3 nodes are available: 1 Preemption is not helpful for scheduling, 2 No preemption victims found for incoming pod.
 `, "insufficient-resources", "Deployment default/payments"},
+		{"the kubelet's word about a Secret", `NAME                         READY   STATUS                       RESTARTS   AGE
+billing-6d5f7c8b9f-qv4xz     0/1     CreateContainerConfigError   0          6m
+
+Events:
+  Type     Reason     Age                  From               Message
+  ----     ------     ----                 ----               -------
+  Normal   Scheduled  6m                   default-scheduler  Successfully assigned prod/billing-6d5f7c8b9f-qv4xz to n1
+  Warning  Failed     30s (x25 over 6m)    kubelet            Error: secret "billing-db" not found
+`, "secret-missing", "Deployment default/billing"},
+		{"tables of nodes and Pods", `kubectl get nodes
+NAME      STATUS     ROLES           AGE   VERSION
+cp-0      Ready      control-plane   90d   v1.31.4
+worker-1  NotReady   <none>          90d   v1.31.4
+worker-2  Ready      <none>          90d   v1.31.4
+
+kubectl get pods -A | grep -v Running
+NAMESPACE   NAME                      READY   STATUS        RESTARTS   AGE
+web         front-6f7d8c9b5d-2xk4p    1/1     Terminating   0          2d
+web         front-6f7d8c9b5d-m9wzt    0/1     Pending       0          3m
+`, "node-not-ready", "Node worker-1"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			rec := readText(t, row.text)
