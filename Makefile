@@ -88,6 +88,10 @@ test-e2e-aianalysis: bin/e2e ## Run the end-to-end suite on a Kind cluster on Po
 test-e2e-datastorage: bin/e2e ## Run Data Storage's suite, with a PostgreSQL in the cluster
 	bin/e2e run datastorage
 
+.PHONY: test-e2e-faults
+test-e2e-faults: ## Break runs of the harness on purpose, on real clusters
+	E2E_FAULTS=1 go test -count=1 -timeout=30m -run='^TestReal' ./test/infrastructure
+
 .PHONY: e2e-soak
 e2e-soak: bin/e2e ## Repeat runs of a suite with random faults, N of them (5), and tell what became of each
 	bin/e2e soak -n $(or $(N),5) $(or $(SUITE),aianalysis)
